@@ -1,0 +1,73 @@
+"""Fixtures that every test may use: the services, and the marks that follow from using them.
+
+A test says what it needs by asking for the fixture; the mark (``-m "not postgres"``) is added here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import services
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest_plugins = (
+    ["tests.servers.fixtures"] if Path(__file__).with_name("servers").joinpath("fixtures.py").is_file() else []
+)
+
+MARK_OF_FIXTURE = {
+    "redis_url": "redis",
+    "postgres_url": "postgres",
+    "mariadb_url": "mariadb",
+    "rabbitmq_url": "rabbitmq",
+    "postfix": "postfix",
+    "exim": "exim",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the services whose fixtures it asks for."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if mark := MARK_OF_FIXTURE.get(fixture):
+                item.add_marker(mark)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL of a Redis server that belongs to this test process alone."""
+    with services.private_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """Give the URL of a Redis server that is empty when the test begins."""
+    redis = pytest.importorskip("redis")
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushall()
+    return redis_server
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Give the URL of a PostgreSQL database made for this test process. Its tables outlive a test: clean your own."""
+    with services.postgres_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[str]:
+    """Give the URL of a MariaDB database made for this test process. Its tables outlive a test: clean your own."""
+    with services.mariadb_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> str:
+    """Give the URL of a RabbitMQ broker. It is shared: name queues and exchanges at random."""
+    return services.rabbitmq_broker()
