@@ -266,6 +266,8 @@ PREAMBLE = b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n\xfc\r\n--b\r\n\
         (HEAD + SIGNED, "signature"),
         (HEAD + b"DKIM-Signature: v=1\r\n\r\n\xfc\r\n", "signature"),
         (HEAD + PREAMBLE, "outside its parts"),
+        (HEAD + b"X: a\x0cBcc: evil@x\r\n\r\n\xfc\r\n", "change the header fields"),
+        (HEAD + b"X: a\x0bb\r\n\r\n\xfc\r\n", "not a header field"),
     ],
 )
 def test_downgrade_refuses_what_it_would_break(content: bytes, reason: str) -> None:
