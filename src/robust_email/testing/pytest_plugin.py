@@ -12,6 +12,7 @@ from robust_email.testing.scripted import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from robust_email.testing.certs import CertificateAuthority
     from robust_email.testing.faults import Fault
 
@@ -32,7 +33,10 @@ def smtp_server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def smtp_faults() -> Iterator[ServerFactory]:
-    """Give a factory of servers, as in ``server = smtp_faults(Fault(At.RCPT, Reply("451 later")), limits=...)``."""
+    """Give a factory of servers that close with the test.
+
+    ``server = smtp_faults(Fault(At.RCPT, Reply("451 4.7.1 later")), accounts={"user": "password"})``
+    """
     with contextlib.ExitStack() as stack:
 
         def start(*faults: Fault, **fields: Any) -> ScriptedServer:  # noqa: ANN401 - the fields of Script
