@@ -26,15 +26,15 @@ _UNREACHABLE: Final = frozenset(
 )
 _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
-_RESOLVER_REMEDY: Final = (
+RESOLVER_REMEDY: Final = (
     "In a container: the `nameserver` lines of its /etc/resolv.conf must name a server that it can reach, and its "
     "network must be the one where that server is (Docker: `dns:` and `networks:` of the service, or `--dns`)."
 )
 _DNS_WORDS: Final = {
-    socket.EAI_NONAME: f"is unknown to DNS. Check EMAIL_HOST for a typo. {_RESOLVER_REMEDY}",
-    socket.EAI_AGAIN: f"could not be looked up: the DNS server did not answer or had a fault. {_RESOLVER_REMEDY}",
+    socket.EAI_NONAME: f"is unknown to DNS. Check EMAIL_HOST for a typo. {RESOLVER_REMEDY}",
+    socket.EAI_AGAIN: f"could not be looked up: the DNS server did not answer or had a fault. {RESOLVER_REMEDY}",
     getattr(socket, "EAI_NODATA", socket.EAI_NONAME - 1000): (
-        f"has no address in DNS: the name is known, but has no A or AAAA record. Check EMAIL_HOST. {_RESOLVER_REMEDY}"
+        f"has no address in DNS: the name is known, but has no A or AAAA record. Check EMAIL_HOST. {RESOLVER_REMEDY}"
     ),
 }
 
@@ -101,7 +101,7 @@ _CONNECT_TIMEOUT_HINT: Final = "; a firewall that drops packets looks like this,
 def _name_failure(exc: socket.gaierror, endpoint: str) -> Failure:
     number = exc.errno
     kind = FailureKind.NAME_UNKNOWN if number in _NO_SUCH_NAME else FailureKind.RESOLVER_DOWN
-    words = _DNS_WORDS.get(number or 0, f"could not be looked up. {_RESOLVER_REMEDY}")
+    words = _DNS_WORDS.get(number or 0, f"could not be looked up. {RESOLVER_REMEDY}")
     return Failure(kind, Phase.RESOLVE, f"{endpoint}: the name {words} ({exc.strerror}, errno {number})", number)
 
 
