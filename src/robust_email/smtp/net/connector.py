@@ -63,7 +63,8 @@ class Connector:
         """
         deadline = deadline or Deadline.after(self._config.timeouts.opening, self._clock)
         # Before the network: a file that cannot be read is known at once. Required STARTTLS needs it as much.
-        context = None if self._config.tls.mode is TlsMode.NONE else context_for(self._config.tls)
+        tls = self._config.tls
+        context = None if tls.mode is TlsMode.NONE else self._config.tls_context or context_for(tls)
         stream = Stream(self._socket(deadline), self._config.host)
         if context is not None and self._config.tls.mode is TlsMode.IMPLICIT:
             self._encrypt(stream, context, deadline)
