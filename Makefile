@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 lists  = $(foreach name,$(1),requirements/$(name).txt)
 # The stamp's name holds a checksum of what was installed, so a changed pin makes a new stamp due.
 stamp  = $(VENV)/.installed-$(1)-$(shell cat $(2) | cksum | tr -d ' ')
-MAIN   := $(call lists,django52 service test dev)
+MAIN   := $(call lists,build django52 service test dev)
 SETUP  := $(call stamp,main,$(MAIN) pyproject.toml)
 DOCS   := $(call stamp,docs,$(call lists,docs))
 BENCH  := $(call stamp,bench,$(call lists,bench))

@@ -122,13 +122,14 @@ def docs(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Pin requirements/*.in with hashes. Django 6 is resolved by Python 3.12, the rest by the oldest Python."""
     session.install("--quiet", "pip-tools>=7.6")
-    names = ["django52", "service", "test", "dev", "docs", "bench", "minimum"]
+    names = ["build", "django52", "service", "test", "dev", "docs", "bench", "minimum"]
     for name in names if session.python == "3.11" else ["django60", "django61"]:
         target = REQUIREMENTS / f"{name}.txt"
         options = ["--quiet", "--generate-hashes", "--strip-extras", "--annotation-style=line", "--no-header"]
-        silent = ["--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links", "--no-emit-options"]
+        silent = [f"--no-emit-{what}" for what in ("index-url", "trusted-host", "find-links", "options")]
         # Django is chosen beside service.txt and the others, never by them.
-        django = [] if name.startswith(("django", "minimum")) else ["--unsafe-package=django", "--no-allow-unsafe"]
+        own_django = name.startswith(("build", "django", "minimum"))
+        django = [] if own_django else ["--unsafe-package=django", "--no-allow-unsafe"]
         with session.chdir(REQUIREMENTS):
             session.run("pip-compile", *options, *silent, *django, *session.posargs, "-o", target.name, f"{name}.in")
         pinned = target.read_text().partition("\n# WARNING: The following packages were not pinned")[0].strip()

@@ -5,10 +5,12 @@ A test says what it needs by asking for the fixture; the mark (``-m "not postgre
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests import services
 
@@ -19,6 +21,11 @@ pytest_plugins = (
     ["tests.servers.fixtures"] if Path(__file__).with_name("servers").joinpath("fixtures.py").is_file() else []
 )
 
+# A shared machine may stop for longer than 200 ms at any moment; that is no finding. In CI Hypothesis thinks so itself.
+settings.register_profile("patient", deadline=None)
+if not services.services_are_required():
+    settings.load_profile("patient")
+
 MARK_OF_FIXTURE = {
     "redis_url": "redis",
     "postgres_url": "postgres",
@@ -27,6 +34,12 @@ MARK_OF_FIXTURE = {
     "postfix": "postfix",
     "exim": "exim",
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the testing kit's fixtures where the distribution is not installed, and so its entry point says nothing."""
+    if not config.pluginmanager.has_plugin("robust_email"):
+        config.pluginmanager.register(importlib.import_module("robust_email.testing.pytest_plugin"), "robust_email")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
