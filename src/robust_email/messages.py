@@ -18,6 +18,7 @@ All of them are ``ValueError``, which Django's ``fail_silently`` does not silenc
 
 from __future__ import annotations
 
+from email.errors import HeaderParseError
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -29,13 +30,13 @@ from robust_email.message_id import with_bounded_message_id
 from robust_email.rendering import POLICY, serialise
 from robust_email.smtp.address import CACHED_ADDRESSES, Mailbox, mailbox_from_header, parse_mailbox
 from robust_email.smtp.envelope import Envelope
-from robust_email.smtp.headers import check_headers, header_names
+from robust_email.smtp.headers import HeaderInjection, check_headers, header_names
 from robust_email.smtp.maildata import MailData
 
 if TYPE_CHECKING:
     from django.core.mail import EmailMessage
 
-_BLIND_COPIES: Final = frozenset({b"bcc", b"resent-bcc"})
+_BLIND_COPIES: Final = frozenset({"bcc", "resent-bcc"})
 
 
 def to_submission(message: EmailMessage, *, message_id_domain: str | None = None) -> tuple[Envelope, MailData]:
@@ -69,11 +70,16 @@ def mail_data_of(message: EmailMessage, *, message_id_domain: str | None = None)
     The arguments and errors are those of ``to_submission``.
     """
     dated = with_bounded_message_id(with_kept_identity(message), message_id_domain)
-    octets, names = serialise(_compat.mime_tree(dated, POLICY))
+    try:
+        octets, names = serialise(_compat.mime_tree(dated, POLICY))
+    except HeaderParseError as error:  # the legacy API's own check for injections (Django 5.2); not a ValueError
+        raise HeaderInjection("A header's value holds a line end, which would begin another header.") from error
     data = MailData.from_bytes(octets)
-    if names is not None:
+    if names is None:
+        names = [name.decode("ascii") for name in header_names(data.content)]
+    else:
         check_headers(data.content, names)
-    if not _BLIND_COPIES.isdisjoint(name.lower() for name in header_names(data.content)):
+    if not _BLIND_COPIES.isdisjoint(name.lower() for name in names):
         # Django 6.1's words; earlier versions write the header.
         raise ValueError(
             'Bcc is not a valid email header. Use the "bcc" argument to specify blind carbon copy recipients.'

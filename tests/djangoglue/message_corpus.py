@@ -71,7 +71,7 @@ class Shouting(EmailMessage):
             return self._shout(super().message(policy=policy))
     else:
 
-        def message(self) -> Any:  # noqa: ANN401 - Django 5.2's signature
+        def message(self) -> Any:  # type: ignore[misc]  # noqa: ANN401 - Django 5.2's signature
             """Add a header to the tree."""
             return self._shout(super().message())
 
@@ -87,8 +87,7 @@ def with_tree_attachment(subtype: str = "mixed") -> EmailMessage:
         image = MIMEImage(PNG, "png")
         image.add_header("Content-ID", "<logo>")
         message = html(attachments=[image])
-        message.mixed_subtype = subtype
-        return message
+        return attributes(message, mixed_subtype=subtype)
     part = email.message.MIMEPart()
     part.set_content(PNG, maintype="image", subtype="png", disposition="inline", cid="<logo>")
     return html(attachments=[part])
@@ -177,7 +176,9 @@ CORPUS: dict[str, Callable[[], EmailMessage]] = {
     "long custom header without a space": lambda: mail(headers={"X-Token": "t" * 600}),
     "Sender header": lambda: mail(headers={"Sender": "Böt <bot@bücher.example>"}),
     "empty header": lambda: mail(headers={"X-Empty": ""}),
-    "MIME headers given by the application": lambda: mail(headers={"X-Mailer": "a", "Auto-Submitted": "auto-generated"}),
+    "MIME headers given by the application": lambda: mail(
+        headers={"X-Mailer": "a", "Auto-Submitted": "auto-generated"}
+    ),
     "text and HTML": html,
     "text and non-ASCII HTML": lambda: html(body=EURO, alternatives=[(f"<p>{EURO}</p>", "text/html")]),
     "HTML alternative with a long line": lambda: html(alternatives=[(f"<p>{LONG_LINE}</p>", "text/html")]),
@@ -187,7 +188,9 @@ CORPUS: dict[str, Callable[[], EmailMessage]] = {
     ),
     "alternative that is no text": lambda: html(alternatives=[(PNG, "image/png")]),
     "no alternatives in EmailMultiAlternatives": lambda: html(alternatives=[]),
-    "alternatives in ISO 8859-1": lambda: attributes(html(alternatives=[("<p>é</p>", "text/html")]), encoding="latin-1"),
+    "alternatives in ISO 8859-1": lambda: attributes(
+        html(alternatives=[("<p>é</p>", "text/html")]), encoding="latin-1"
+    ),
     "binary attachment": lambda: mail(attachments=[("logo.png", PNG, "image/png")]),
     "attachment of unknown type": lambda: mail(attachments=[("blob", PNG, None)]),
     "attachment without a name": lambda: mail(attachments=[(None, PNG, "application/pdf")]),
@@ -214,7 +217,9 @@ CORPUS: dict[str, Callable[[], EmailMessage]] = {
         attachments=[("f.eml", html(subject=EURO, attachments=[("a.png", PNG, "image/png")]), "message/rfc822")]
     ),
     "forwarded 8-bit message": lambda: mail(
-        attachments=[("f.eml", b"Subject: x\nContent-Type: text/plain; charset=utf-8\n\ncaf\xc3\xa9\n", "message/rfc822")]
+        attachments=[
+            ("f.eml", b"Subject: x\nContent-Type: text/plain; charset=utf-8\n\ncaf\xc3\xa9\n", "message/rfc822")
+        ]
     ),
     "everything": lambda: html(
         subject=EURO,
@@ -224,7 +229,11 @@ CORPUS: dict[str, Callable[[], EmailMessage]] = {
         cc=["Ö <o@example.org>"],
         reply_to=["help@example.com"],
         headers={"X-Umlaut": EURO, "Message-ID": "<everything@example.com>"},
-        attachments=[("a.png", PNG, "image/png"), ("ü.txt", EURO, "text/plain"), ("f.eml", FORWARDED, "message/rfc822")],
+        attachments=[
+            ("a.png", PNG, "image/png"),
+            ("ü.txt", EURO, "text/plain"),
+            ("f.eml", FORWARDED, "message/rfc822"),
+        ],
     ),
     "an application's own message()": lambda: Shouting("Hi", "Hello", "a@example.com", ["b@example.org"]),
 }

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import email.message
 import email.policy
 import random
-from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.core.mail import EmailMessage
 from django.core.mail import message as django_message
-from django.core.mail.backends.smtp import EmailBackend
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,47 +17,30 @@ from robust_email import _compat
 from robust_email.rendering import CACHED_HEADERS, POLICY, render, serialise
 from robust_email.smtp.headers import HeaderInjection
 from tests.djangoglue.message_corpus import CORPUS, mail
+from tests.djangoglue.stock_django import sent_by_django
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-THEN = datetime.datetime(2026, 11, 24, 6, 30, tzinfo=datetime.UTC)
+    from django.core.mail import EmailMessage
 
-
-class RecordingConnection:
-    """Stands where ``smtplib.SMTP`` stands in Django's backend, and keeps what it was given."""
-
-    def sendmail(self, sender: str, recipients: Sequence[str], octets: bytes) -> None:
-        """Keep the last call."""
-        # smtplib takes the address out of "Name <address>" by itself (Django 5.2 leaves that to it).
-        self.sender = parseaddr(sender)[1]
-        self.recipients = [parseaddr(recipient)[1] for recipient in recipients]
-        self.octets = octets
-
-
-def sent_by_django(message: EmailMessage) -> RecordingConnection:
-    """Send the message through Django's own SMTP backend."""
-    backend = EmailBackend(alias=None)
-    connection = RecordingConnection()
-    backend.connection = connection  # type: ignore[assignment]  # all that _send() needs of smtplib
-    assert backend._send(message)
-    return connection
+THEN = dt.datetime(2026, 11, 24, 6, 30, tzinfo=dt.UTC)
 
 
 @pytest.fixture
 def pinned(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Fix what Django draws anew for each message. Call it before each rendering."""
 
-    class FixedDatetime(datetime.datetime):
+    class FixedDatetime(dt.datetime):
         @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:  # type: ignore[override]
+        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # type: ignore[override]
             return THEN.astimezone(tz)
 
-    monkeypatch.setattr(django_message, "make_msgid", lambda domain: "<pinned@example.com>")
+    monkeypatch.setattr(django_message, "make_msgid", lambda **_: "<pinned@example.com>")
     if _compat.MODERN_EMAIL_API:
         monkeypatch.setattr(django_message, "datetime", FixedDatetime)
     else:
-        monkeypatch.setattr(django_message, "formatdate", lambda localtime: "Tue, 24 Nov 2026 06:30:00 -0000")
+        monkeypatch.setattr(django_message, "formatdate", lambda **_: "Tue, 24 Nov 2026 06:30:00 -0000")
     return lambda: random.seed(4711)  # the boundaries
 
 
@@ -80,7 +60,9 @@ def test_corpus_is_wide_enough() -> None:
 
 
 @given(
-    subject=st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029\x85"), max_size=120),
+    subject=st.text(
+        st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029\x85"), max_size=120
+    ),
     body=st.text(st.characters(exclude_categories=["Cs"]), max_size=400),
     value=st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f\x85"), max_size=300),
 )
@@ -100,7 +82,7 @@ def test_octets_are_those_of_djangos_backend_for_any_text(subject: str, body: st
 def test_boundary_in_the_text_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that holds the drawn boundary gets another one, so that it cannot end early."""
     draws = iter([7, 7, 8])
-    monkeypatch.setattr(random, "randrange", lambda stop: next(draws))
+    monkeypatch.setattr(random, "randrange", lambda _: next(draws))
     body = f"--{'=' * 15}{7:019d}==\n"
     octets = render(mail(body=body, headers={"Message-ID": "<1@a.b>"}, attachments=[("a.txt", "x", "text/plain")]))
     boundary = email.message_from_bytes(octets).get_boundary()
@@ -140,9 +122,9 @@ def test_header_that_folds_into_two_is_refused(line_end: str) -> None:
     tree = email.message.Message(policy=email.policy.compat32)
     tree.set_raw("X-Raw", f"a{line_end}\udcffBcc: evil@example.org")  # a surrogate: written as it is, never folded
     message = mail()
-    message.message = lambda **_: tree  # type: ignore[method-assign]  # as an application overrides it
+    message.message = lambda **_: tree  # type: ignore[method-assign,assignment]  # as an application overrides it
     if not _compat.MODERN_EMAIL_API:
-        tree.as_bytes = lambda linesep: b""  # type: ignore[assignment,method-assign,misc]  # 5.2 asks for that argument
+        tree.as_bytes = lambda **_: b""  # type: ignore[method-assign]  # 5.2 asks for that argument
     with pytest.raises(HeaderInjection, match="X-Raw"):
         render(message)
 
