@@ -1,6 +1,6 @@
 """SASL mechanisms for AUTH (RFC 4954), without I/O: challenge in, response out, both as plain octets.
 
-base64 is SMTP's affair, not the mechanism's: ``encode_response`` and ``decode_challenge`` do it. One session tries
+base64 is SMTP's affair, not the mechanism's: ``commands.py`` encodes, ``decode_challenge`` decodes. One session tries
 one mechanism, the best that both sides know. A client that tries the next one after a 535, as ``smtplib`` does,
 spends two or three of the attempts after which a provider locks the account.
 
@@ -57,11 +57,6 @@ class Mechanism(Protocol):
 
         ``final`` is additional data that came with the success, which SMTP has no place for: None.
         """
-
-
-def encode_response(response: bytes, *, initial: bool = False) -> bytes:
-    """Return the response in base64; an empty initial response is ``=`` (RFC 4954 4)."""
-    return b"=" if initial and not response else base64.b64encode(response)
 
 
 def decode_challenge(text: bytes) -> bytes:
