@@ -47,7 +47,7 @@ lint: $(SETUP) ## Check style, types and who imports whom
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --cache-dir .cache/import-linter
+	$(VENV)/bin/lint-imports --no-logo --cache-dir .cache/import-linter
 
 docs: $(SETUP) $(DOCS) ## Build the documentation into docs/_build/html; a warning is an error
 	$(PY) -m sphinx --fail-on-warning --keep-going --builder html -d docs/_build/doctrees docs docs/_build/html

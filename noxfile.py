@@ -109,7 +109,7 @@ def types(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def imports(session: nox.Session) -> None:
     """Check who imports whom."""
-    session.run("lint-imports", "--cache-dir", ".cache/import-linter")
+    session.run("lint-imports", "--no-logo", "--cache-dir", ".cache/import-linter")
 
 
 @nox.session(venv_backend="none")

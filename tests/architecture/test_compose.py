@@ -60,7 +60,7 @@ def test_no_secret_is_written_down(services: dict[str, dict[str, Any]]) -> None:
     """Passwords and keys are references to .env, never values."""
     for service in services.values():
         for key, value in service.get("environment", {}).items():
-            assert not re.search("PASSWORD|SECRET|TOKEN", key) or value.startswith("${"), key
+            assert not re.search("PASSWORD|SECRET|TOKEN", key) or str(value).startswith("${"), key
 
 
 def test_ports_are_open_to_this_machine_only(services: dict[str, dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,30 @@ def test_the_package_itself_imports_nothing() -> None:
     ours = [name for name in loaded if name.startswith("robust_email.")]
     assert heavy == []
     assert ours == []
+
+
+def readers_of_settings(folder: Path) -> list[str]:
+    """Return the files below `folder` that import Django's settings object, by whatever name."""
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            by_name = isinstance(node, ast.ImportFrom) and node.module == "django.conf"
+            by_module = isinstance(node, ast.Import) and any(
+                alias.name.startswith("django.conf") for alias in node.names
+            )
+            if by_name or by_module:
+                found.append(str(path.relative_to(folder)))
+    return found
+
+
+def test_only_conf_reads_the_settings() -> None:
+    """Django's settings reach the library through conf.py alone."""
+    assert set(readers_of_settings(ROOT / "src" / "robust_email")) <= {"conf.py"}
+
+
+def test_another_reader_of_the_settings_is_noticed(tmp_path: Path) -> None:
+    """Both forms of the import are found."""
+    (tmp_path / "one.py").write_text("from django.conf import settings\n")
+    (tmp_path / "two.py").write_text("import django.conf\n")
+    (tmp_path / "three.py").write_text("from django.core import mail\n")
+    assert readers_of_settings(tmp_path) == ["one.py", "two.py"]
