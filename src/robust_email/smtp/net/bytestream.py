@@ -41,6 +41,10 @@ class ByteStream(Protocol):
         """Whether the other end is this machine, so that no network carries what is written."""
 
     @property
+    def own_address(self) -> str:
+        """Our end's IP address as the socket knows it, without a port; empty where it has none."""
+
+    @property
     def tls_version(self) -> str | None:
         """``TLSv1.3`` and the like, ``None`` in the clear."""
 

@@ -25,7 +25,7 @@ STAGGER: Final = 0.25
 """Seconds between the starts of two attempts (RFC 8305 section 5)."""
 
 
-class EveryAddressFailed(Exception):  # noqa: N818 - says what happened, as the tree in errors.py does
+class EveryAddressFailed(Exception):
     """No address could be connected to. ``tried`` holds each with its error, in the order of the attempts."""
 
     def __init__(self, tried: list[tuple[SocketAddress, OSError]]) -> None:

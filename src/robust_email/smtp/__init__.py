@@ -1,0 +1,68 @@
+"""The engine: one mail handed over to an SMTP server, with a true verdict for every recipient.
+
+Knows no Django and no Celery. Start reading at ``submission.SubmissionClient.submit``::
+
+    client = SubmissionClient(SmtpConfig(host="mail.example.org", port=587, tls=TlsPolicy(TlsMode.STARTTLS)))
+    report = client.submit(Envelope.of("shop@example.org", ["ann@example.org"]), MailData.from_bytes(octets))
+    report.accepted
+"""
+
+from __future__ import annotations
+
+from robust_email.smtp.address import InvalidAddress
+from robust_email.smtp.batch import BeforeFinal, Submission
+from robust_email.smtp.config import (
+    Credentials,
+    DnsPolicy,
+    OpeningRetry,
+    PoolLimits,
+    SmtpConfig,
+    Timeouts,
+    TlsMode,
+    TlsPolicy,
+    WirePolicy,
+)
+from robust_email.smtp.envelope import DeliveryStatusOptions, Envelope
+from robust_email.smtp.maildata import HeaderInjection, MailData
+from robust_email.smtp.net.deadline import Deadline
+from robust_email.smtp.outcome import Disposition, Scope, Verdict
+from robust_email.smtp.phases import Phase
+from robust_email.smtp.pool import PoolStats
+from robust_email.smtp.protocol.replies import EnhancedStatusCode, Reply
+from robust_email.smtp.raising import error_for
+from robust_email.smtp.report import AttemptRecord, SubmissionReport
+from robust_email.smtp.retry import RetryDecision, Schedule
+from robust_email.smtp.submission import SubmissionClient
+
+__all__ = [
+    "AttemptRecord",
+    "BeforeFinal",
+    "Credentials",
+    "Deadline",
+    "DeliveryStatusOptions",
+    "Disposition",
+    "DnsPolicy",
+    "EnhancedStatusCode",
+    "Envelope",
+    "HeaderInjection",
+    "InvalidAddress",
+    "MailData",
+    "OpeningRetry",
+    "Phase",
+    "PoolLimits",
+    "PoolStats",
+    "Reply",
+    "RetryDecision",
+    "Schedule",
+    "Scope",
+    "SmtpConfig",
+    "Submission",
+    "SubmissionClient",
+    "SubmissionReport",
+    "Timeouts",
+    "TlsMode",
+    "TlsPolicy",
+    "Verdict",
+    "WirePolicy",
+    "error_for",
+]

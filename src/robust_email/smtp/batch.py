@@ -1,0 +1,256 @@
+"""Submissions worked off: sessions leased, transactions run, retries made, until every recipient has a verdict.
+
+One path serves the single mail and the bulk: a single mail is a batch of one. Inside this module a mail is a
+``Job``, which remembers what is still to be done for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from robust_email.smtp.conveyor import Conveyor, TransactionResult
+from robust_email.smtp.events import AttemptFailed
+from robust_email.smtp.opening import SessionUnavailable
+from robust_email.smtp.outcome import TOO_MANY_RECIPIENTS, Disposition, Scope, Verdict
+from robust_email.smtp.phases import Phase
+from robust_email.smtp.protocol.replies import ReplyClass
+from robust_email.smtp.report import AttemptRecord, SubmissionReport
+from robust_email.smtp.retry import retry_now
+
+if TYPE_CHECKING:
+    from robust_email.smtp.address import ForwardPath
+    from robust_email.smtp.envelope import Envelope
+    from robust_email.smtp.maildata import MailData
+    from robust_email.smtp.net.deadline import Deadline
+    from robust_email.smtp.pool import Lease
+    from robust_email.smtp.submission import SubmissionClient
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A mail to be handed over. ``key`` is the caller's own, untouched."""
+
+    envelope: Envelope
+    data: MailData
+    key: object = None
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A submission under way: whom it still has to reach, and the verdicts so far."""
+
+    submission: Submission
+    began: float
+    remaining: tuple[ForwardPath, ...] = ()
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    failed_attempts: int = 0
+    free_retry_used: bool = False
+    session: int | None = None
+    cause: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        """Everybody is still to be reached."""
+        self.remaining = self.submission.envelope.forward_paths
+
+    @property
+    def envelope(self) -> Envelope:
+        """The mail's envelope."""
+        return self.submission.envelope
+
+    @property
+    def data(self) -> MailData:
+        """The mail's octets."""
+        return self.submission.data
+
+
+BeforeFinal = Callable[[Sequence[Submission]], None]
+"""Called with the mails whose end-of-data mark is about to leave; what it raises stops them."""
+
+Finished = tuple[Submission, SubmissionReport]
+
+
+class Batch:
+    """Works off an iterator of submissions over one session at a time."""
+
+    def __init__(
+        self,
+        client: SubmissionClient,
+        source: Iterator[Submission],
+        deadline: Deadline,
+        window: int,
+        before_final: BeforeFinal | None,
+    ) -> None:
+        """Nothing is taken from ``source`` before ``run`` has a session for it."""
+        self._client = client
+        self._source = source
+        self._deadline = deadline
+        self._window = window
+        self._before_final = before_final
+        self._waiting: deque[Job] = deque()
+        self._fresh = False
+        self._pause = 0.0
+
+    def run(self) -> Iterator[Finished]:
+        """Yield each submission with its report, as they end. Raises only what ``before_final`` raised."""
+        while (first := self._take()) is not None:
+            self._waiting.appendleft(first)
+            self._wait()
+            try:
+                attempt = first.failed_attempts + 1
+                with self._client.pool.lease(self._deadline, fresh=self._fresh, attempt=attempt) as lease:
+                    self._fresh = False
+                    yield from self._over(lease)
+            except SessionUnavailable as exc:
+                yield from self._without_session(exc)
+
+    def _take(self) -> Job | None:
+        if self._waiting:
+            return self._waiting.popleft()
+        submission = next(self._source, None)
+        return None if submission is None else Job(submission, self._client.clock())
+
+    def _wait(self) -> None:
+        pause, self._pause = self._pause, 0.0
+        if pause > 0:
+            self._client.sleep(min(pause, self._deadline.remaining()))
+
+    def _over(self, lease: Lease) -> Iterator[Finished]:
+        conveyor = Conveyor(
+            lease.session,
+            self._window,
+            self._hook(),
+            self._deadline,
+            stepwise=self._client.serves_stepwise,
+        )
+        for result in conveyor.run(self._take, self._waiting.appendleft):
+            finished = self._settle(result, lease)
+            if finished is not None:
+                yield finished
+            if self._pause or self._fresh:
+                return
+
+    def _hook(self) -> Callable[[Sequence[Job]], None] | None:
+        before_final = self._before_final
+        if before_final is None:
+            return None
+        return lambda jobs: before_final([job.submission for job in jobs])
+
+    # -- no session
+
+    def _without_session(self, exc: SessionUnavailable) -> Iterator[Finished]:
+        """Decide on another attempt; else the same verdict holds for all that waits, since all go the same way."""
+        verdict, front = exc.verdict, self._waiting[0]
+        front.attempts.append(AttemptRecord(len(front.attempts) + 1, verdict.phase, 0.0, verdict))
+        if self._pause_and_retry(front, verdict):
+            return
+        while (job := self._take()) is not None:
+            job.cause = exc.__cause__ or exc
+            yield self._finish(job, dict.fromkeys(map(str, job.remaining), verdict))
+
+    # -- after a transaction
+
+    def _settle(self, result: TransactionResult, lease: Lease) -> Finished | None:
+        """Note the verdicts; put the job back in front if it goes on at once, else give its report."""
+        job = result.job
+        job.session, job.cause = lease.session.number, result.cause
+        found = dict(zip(map(str, result.paths), result.verdicts, strict=True))
+        decisive = result.verdicts[0]
+        job.attempts.append(
+            AttemptRecord(
+                len(job.attempts) + 1,
+                decisive.phase,
+                result.seconds,
+                None if decisive.disposition is Disposition.ACCEPTED else decisive,
+                lease.session.number,
+            )
+        )
+        again = self._again(result, job)
+        job.verdicts.update((path, verdict) for path, verdict in found.items())
+        open_paths = {str(path) for path in job.remaining} - set(found)
+        again_paths = open_paths | {path for path, verdict in found.items() if again(verdict)}
+        if not again_paths:
+            return self._finish(job, {})
+        job.remaining = tuple(path for path in job.remaining if str(path) in again_paths)
+        self._waiting.appendleft(job)
+        return None
+
+    def _again(self, result: TransactionResult, job: Job) -> Callable[[Verdict], bool]:
+        """Which verdicts of this transaction are followed by another one at once, or after a pause."""
+        if result.mishandled and not self._client.serves_stepwise:
+            self._client.remember_stepwise()
+            self._fresh = True
+            return lambda _verdict: True
+        lost = next((verdict for verdict in result.verdicts if _of_session(verdict)), None)
+        if lost is not None and self._try_again(result, job, lost):
+            return _of_session
+        reply = result.mail_reply
+        if reply is not None and reply.klass is ReplyClass.TRANSIENT and self._free_retry(result, job):
+            # "Too many messages in this session": a new one may begin (OpenSMTPD: 452 after 100).
+            return lambda _verdict: True
+        return _enough_for_one_transaction(result)
+
+    def _try_again(self, result: TransactionResult, job: Job, lost: Verdict) -> bool:
+        if self._free_retry(result, job):
+            return True
+        self._fresh = self._pause_and_retry(job, lost)
+        return self._fresh
+
+    def _pause_and_retry(self, job: Job, verdict: Verdict) -> bool:
+        """Count a failed attempt; whether there is to be another, for which ``_pause`` is set then."""
+        client, policy = self._client, self._client.config.retry
+        job.failed_attempts += 1
+        decision = retry_now(verdict, job.failed_attempts, policy, client.dice)
+        if decision is not None and decision.delay >= self._deadline.remaining():
+            decision = None
+        delay = decision.delay if decision else None
+        client.tell(AttemptFailed(client.config.endpoint, job.failed_attempts, policy.attempts, verdict, delay))
+        self._pause = delay or 0.0
+        return decision is not None
+
+    def _free_retry(self, result: TransactionResult, job: Job) -> bool:
+        """One immediate fresh session, not counted, where the old session's age or use explains the end."""
+        if not result.session_was_used or job.free_retry_used:
+            return False
+        job.free_retry_used = True
+        self._fresh = True
+        return True
+
+    def _finish(self, job: Job, rest: dict[str, Verdict]) -> Finished:
+        verdicts = {**job.verdicts, **rest}
+        order = [str(path) for path in job.envelope.forward_paths]
+        report = SubmissionReport(
+            message_id=job.data.message_id,
+            endpoint=self._client.config.endpoint,
+            verdicts={path: verdicts[path] for path in order},
+            attempts=tuple(job.attempts),
+            seconds=self._client.clock() - job.began,
+            session=job.session,
+            cause=job.cause,
+        )
+        self._client.submitted(report)
+        return job.submission, report
+
+
+def _of_session(verdict: Verdict) -> bool:
+    return verdict.disposition is Disposition.DEFERRED and verdict.scope is Scope.SESSION
+
+
+def _enough_for_one_transaction(result: TransactionResult) -> Callable[[Verdict], bool]:
+    """452 (552) after accepted ones: the rest follow in a further transaction (RFC 5321 4.5.3.1.10)."""
+    progress = any(verdict.disposition is Disposition.ACCEPTED for verdict in result.verdicts)
+
+    def again(verdict: Verdict) -> bool:
+        reply = verdict.reply
+        return (
+            progress
+            and verdict.phase is Phase.RCPT
+            and verdict.disposition is Disposition.DEFERRED
+            and reply is not None
+            and reply.code in TOO_MANY_RECIPIENTS
+        )
+
+    return again

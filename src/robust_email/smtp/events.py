@@ -1,0 +1,111 @@
+"""What the engine tells whoever listens: logs, metrics, traces. Plain data, no addresses, no secrets.
+
+A listener is any callable taking an event. It is called in the submitting thread and must be quick;
+what it raises is swallowed by ``notify`` after being logged, since an observer must not cost a mail.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from robust_email.smtp.outcome import Verdict
+    from robust_email.smtp.phases import Phase
+    from robust_email.smtp.report import SubmissionReport
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base: ``endpoint`` is ``host:port`` of the relay."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened(Event):
+    """A session is ready for mail. ``attempt`` counts from 1; ``seconds`` from DNS to ready."""
+
+    session: int
+    attempt: int
+    seconds: float
+    tls: str | None
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed(Event):
+    """No session could be had, or it was lost before the end of data.
+
+    ``retry_in`` (seconds) is ``None`` when this was the last attempt.
+    """
+
+    attempt: int
+    attempts: int
+    verdict: Verdict
+    retry_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed(Event):
+    """A session ended. ``reason`` is a short fixed word or what happened."""
+
+    session: int
+    reason: str
+    transactions: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTimed(Event):
+    """How long a phase took (seconds)."""
+
+    phase: Phase
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StaleAnswerUsed(Event):
+    """DNS failed and the last good addresses, ``age`` seconds old, were used instead."""
+
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class AfterAcceptanceTrouble(Event):
+    """Something failed after the final 250: worth a line in the log, never a retry."""
+
+    session: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted(Event):
+    """A submission ended, whatever its verdicts."""
+
+    report: SubmissionReport
+
+
+@dataclass(frozen=True, slots=True)
+class WireLine(Event):
+    """A line of the dialogue, secrets and addresses already masked. ``sender`` is ``"C"`` or ``"S"``."""
+
+    session: int
+    sender: str
+    text: str
+
+
+Listener = Callable[[Event], None]
+
+
+def silent(_event: Event) -> None:
+    """The listener for those who want none."""
+
+
+def notify(listener: Listener, event: Event) -> None:
+    """Call the listener; its failure is logged and ends here."""
+    try:
+        listener(event)
+    except Exception:  # an observer must not cost a mail
+        logging.getLogger("robust_email").exception("A listener failed on %s", type(event).__name__)

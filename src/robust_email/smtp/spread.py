@@ -1,0 +1,92 @@
+"""One iterable of submissions spread over several workers, results gathered as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from robust_email.smtp.batch import Finished, Submission
+
+
+class _Shared:
+    """An iterator that several threads may take from; ends for all when one of them failed."""
+
+    def __init__(self, source: Iterable[Submission]) -> None:
+        self._source = iter(source)
+        self._lock = threading.Lock()
+        self.stopped = False
+
+    def __iter__(self) -> Iterator[Submission]:
+        return self
+
+    def __next__(self) -> Submission:
+        with self._lock:
+            if self.stopped:
+                raise StopIteration
+            return next(self._source)
+
+
+class _Done:
+    """A worker's last word; ``error`` is what it raised."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+def spread(
+    source: Iterable[Submission], workers: int, work: Callable[[Iterator[Submission]], Iterator[Finished]]
+) -> Iterator[Finished]:
+    """Run ``work`` in ``workers`` threads over one shared iterator and yield what they yield.
+
+    The queue between is bounded, so memory is too. The first error of a worker is raised once all have ended what
+    they had under way. When the caller stops early, so do the workers, after what they have under way.
+    """
+    shared = _Shared(source)
+    results: queue.Queue[Finished | _Done] = queue.Queue(maxsize=8 * workers)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            for finished in work(shared):
+                results.put(finished)
+        except BaseException as exc:  # noqa: BLE001 - raised again in the caller's thread
+            error = exc
+            shared.stopped = True
+        results.put(_Done(error))
+
+    threads = [threading.Thread(target=run, name=f"robust-email-{number}", daemon=True) for number in range(workers)]
+    for thread in threads:
+        thread.start()
+    errors: list[BaseException] = []
+    try:
+        yield from _gathered(results, workers, errors)
+    finally:
+        shared.stopped = True
+        for thread in threads:
+            _drain(results, thread)
+    if errors:
+        raise errors[0]
+
+
+def _gathered(results: queue.Queue[Finished | _Done], workers: int, errors: list[BaseException]) -> Iterator[Finished]:
+    while workers:
+        result = results.get()
+        if not isinstance(result, _Done):
+            yield result
+            continue
+        workers -= 1
+        if result.error is not None:
+            errors.append(result.error)
+
+
+def _drain(results: queue.Queue[Finished | _Done], thread: threading.Thread) -> None:
+    """Let a worker that waits for room in the queue come to its end."""
+    while thread.is_alive():
+        with contextlib.suppress(queue.Empty):
+            results.get(timeout=0.05)
+    thread.join()

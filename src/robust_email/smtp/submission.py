@@ -1,0 +1,174 @@
+"""Hand a mail over to one relay: start reading here.
+
+``SubmissionClient.submit`` leases a session, runs the transaction, tries again where that is safe, and returns a
+report with exactly one verdict per recipient. It raises for nothing that the network or a server can do;
+``error_for(report)`` makes the exception for callers who want one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from robust_email.smtp.batch import Batch, BeforeFinal, Finished, Submission
+from robust_email.smtp.events import AttemptFailed, SessionClosed, SessionOpened, Submitted, notify, silent
+from robust_email.smtp.net.connector import Connector
+from robust_email.smtp.net.deadline import Deadline
+from robust_email.smtp.opening import SessionUnavailable
+from robust_email.smtp.pool import SessionPool
+from robust_email.smtp.raising import opening_error
+from robust_email.smtp.session import Session, open_session
+from robust_email.smtp.spread import spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from robust_email.smtp.config import SmtpConfig
+    from robust_email.smtp.envelope import Envelope
+    from robust_email.smtp.events import Event, Listener
+    from robust_email.smtp.maildata import MailData
+    from robust_email.smtp.report import SubmissionReport
+    from robust_email.smtp.transcript import Transcript
+
+
+class SubmissionClient:
+    """One relay and account, with its pool of sessions. Share it between threads; keep it for the process's life."""
+
+    def __init__(
+        self,
+        config: SmtpConfig,
+        *,
+        listener: Listener = silent,
+        transcript: Callable[[], Transcript | None] = lambda: None,
+        connector: Connector | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            config: the relay and how to treat it.
+            listener: is told of sessions and submissions (``events``).
+            transcript: asked at each opening of a session; a callable to be given the masked dialogue, or ``None``.
+            connector: another way to connect (a guard, a proxy, a test).
+            clock: monotonic seconds.
+            sleep: waits between attempts to open a session (seconds).
+            dice: for jitter; as ``random.random``.
+        """
+        self.config = config
+        self.clock = clock
+        self.sleep = sleep
+        self.dice = dice
+        self.serves_stepwise = False
+        """Whether the relay proved to mishandle PIPELINING; then every command waits for its reply."""
+        self._listener = listener
+        self._transcript = transcript
+        self._connector = connector or Connector(config, clock=clock)
+        self.pool = SessionPool(self._open, config.pool, clock, self._closed)
+
+    def submit(
+        self,
+        envelope: Envelope,
+        data: MailData,
+        deadline: Deadline | None = None,
+        *,
+        before_final: BeforeFinal | None = None,
+    ) -> SubmissionReport:
+        """Hand over one mail and return a verdict for each recipient.
+
+        ``deadline`` bounds the whole, retries included; each phase has its own limit besides (``Timeouts``).
+        ``before_final`` is called once the end-of-data mark is about to leave; what it raises stops the mail and
+        is raised here. Nothing else is raised.
+        """
+        submission = Submission(envelope, data)
+        [(_, report)] = self._batch(iter([submission]), deadline, 1, before_final)
+        return report
+
+    def submit_many(
+        self,
+        submissions: Iterable[Submission],
+        *,
+        deadline: Deadline | None = None,
+        window: int | None = None,
+        sessions: int = 1,
+        before_final: BeforeFinal | None = None,
+    ) -> Iterator[Finished]:
+        """Hand over many; yield each with its report as it ends. Takes from the iterable only as far as needed.
+
+        Up to ``window`` messages (default: the configuration's) are under way on each of ``sessions`` sessions; a
+        session that dies leaves at most ``window`` in doubt, and the rest goes on elsewhere.
+        """
+        window = window or self.config.wire.window
+        if sessions <= 1:
+            yield from self._batch(iter(submissions), deadline, window, before_final)
+        else:
+            yield from spread(submissions, sessions, lambda source: self._batch(source, deadline, window, before_final))
+
+    def verify(self, deadline: Deadline | None = None) -> None:
+        """Have a session ready, TLS and AUTH included, and give it back: one attempt, no retry.
+
+        Raises the kind of ``RobustEmailError`` that submitting would have met.
+        """
+        with self.lease(deadline):
+            pass
+
+    @contextmanager
+    def lease(self, deadline: Deadline | None = None) -> Iterator[Session]:
+        """Lend a session for commands of the caller's own. Raises as ``verify``."""
+        try:
+            with self.pool.lease(deadline or Deadline.never(self.clock)) as lease:
+                yield lease.session
+        except SessionUnavailable as exc:
+            self.tell(AttemptFailed(self.config.endpoint, 1, 1, exc.verdict, None))
+            raise opening_error(exc.verdict, self.config.endpoint, exc.__cause__) from exc.__cause__
+
+    def close(self) -> None:
+        """End the idle sessions, without waiting for the server. The client stays usable."""
+        self.pool.close_idle()
+
+    # -- for batches
+
+    def tell(self, event: Event) -> None:
+        """Pass an event to the listener."""
+        notify(self._listener, event)
+
+    def remember_stepwise(self) -> None:
+        """From now on this relay is served step by step."""
+        self.serves_stepwise = True
+
+    def submitted(self, report: SubmissionReport) -> None:
+        """A submission ended."""
+        self.tell(Submitted(self.config.endpoint, report))
+
+    def _batch(
+        self, source: Iterator[Submission], deadline: Deadline | None, window: int, before_final: BeforeFinal | None
+    ) -> Iterator[Finished]:
+        return Batch(self, source, deadline or Deadline.never(self.clock), window, before_final).run()
+
+    def _open(self, deadline: Deadline, attempt: int) -> Session:
+        began = self.clock()
+        session = open_session(
+            self._connector,
+            self.config,
+            deadline.within(self.config.timeouts.opening),
+            clock=self.clock,
+            transcript=self._transcript(),
+        )
+        stream = session.dialogue.stream
+        self.tell(
+            SessionOpened(
+                self.config.endpoint,
+                session.number,
+                attempt,
+                self.clock() - began,
+                stream.tls_version,
+                stream.peer,
+            )
+        )
+        return session
+
+    def _closed(self, session: Session, reason: str) -> None:
+        self.tell(SessionClosed(self.config.endpoint, session.number, reason, session.usage.transactions))

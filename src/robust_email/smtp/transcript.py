@@ -1,0 +1,47 @@
+"""The dialogue as people may read it: secrets, addresses and bodies masked before a line exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from robust_email.smtp.address import mask
+from robust_email.smtp.protocol.replies import Reply, printable
+from robust_email.smtp.protocol.states import Verb
+
+Transcript = Callable[[str, str], None]
+"""Called with ``"C"`` or ``"S"`` and one line, or several joined by LF."""
+
+_ADDRESS = re.compile(r"[^\s<>@,;:\"'()]+@[^\s<>@,;:\"'()]+")
+_SECRET = {Verb.AUTH_RESPONSE: "***"}
+
+
+def masked(text: str) -> str:
+    """``text`` with each address shortened to ``a***@d***.tld``."""
+    return _ADDRESS.sub(lambda match: mask(match[0]), text)
+
+
+def client_line(verb: Verb, octets: tuple[bytes, ...]) -> str:
+    """What stands in the transcript for a command."""
+    if verb in _SECRET:
+        return _SECRET[verb]
+    if verb is Verb.END_OF_DATA:
+        return f"({sum(map(len, octets))} octets and the end of data)"
+    text = printable(octets[0].rstrip(b"\r\n"))
+    if verb is Verb.AUTH:
+        mechanism = " ".join(text.split(" ")[:2])
+        return mechanism if mechanism == text else f"{mechanism} ***"
+    if verb in {Verb.BDAT, Verb.BDAT_LAST}:
+        return f"{text} ({sum(map(len, octets[1:]))} octets)"
+    return masked(text)
+
+
+def server_lines(reply: Reply, verb: Verb) -> str:
+    """What stands in the transcript for a reply; a SASL challenge is nobody's business."""
+    if verb in {Verb.AUTH, Verb.AUTH_RESPONSE} and reply.code == 334:  # noqa: PLR2004 - RFC 4954 4
+        return "334 ***"
+    last = len(reply.lines) - 1
+    return "\n".join(
+        masked(f"{reply.code}{' ' if index == last else '-'}{printable(text)}")
+        for index, text in enumerate(reply.lines)
+    )
