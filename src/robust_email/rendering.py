@@ -41,7 +41,7 @@ LONGEST_CACHED_HEADER: Final = 256
 """Characters. Longer values, such as a hundred recipients, seldom repeat and are large: parsed each time."""
 
 _NEVER_REPEATED: Final = frozenset({"date", "message-id"})
-_NEW_LINE_OF_HEADERS = re.compile(rb"\r\n(?![ \t])|\r(?![\n \t])|\n(?![ \t])")
+_NEW_LINE_OF_HEADERS = re.compile(rb"\n(?![ \t])|\r(?!\n)")
 
 
 class Serialised(NamedTuple):
