@@ -74,6 +74,11 @@ def configuration_error(text: str, alias: str | None) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"{alias!r}: {text}")
 
 
+def alias_argument(alias: str | None) -> dict[str, str | None]:
+    """Return what to pass up to Django's backend: from 6.1 the alias, also where it is None, lest it warn."""
+    return {"alias": alias} if HAS_MAILERS else {}
+
+
 def default_mailer() -> BaseEmailBackend:
     """Build the project's default backend, without the deprecation warning that ``get_connection()`` has from 6.1."""
     mailer: BaseEmailBackend = mail.mailers.default if HAS_MAILERS else mail.get_connection()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import email
+import email.message
 import email.policy
 import re
 from email.headerregistry import Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.utils.functional import lazystr
@@ -88,6 +88,26 @@ def test_resent_bcc_header_is_refused() -> None:
     """It tells as much as Bcc does (RFC 5322 3.6.6)."""
     with pytest.raises(ValueError, match="blind carbon copy"):
         to_submission(mail(headers={"Resent-Bcc": "hidden@example.org"}))
+
+
+@pytest.mark.parametrize("added", [b"DKIM-Signature: v=1\r\n", b"Bcc: hidden@example.org\r\n"])
+def test_application_that_serialises_by_itself_may_sign_but_not_disclose(added: bytes) -> None:
+    """A header that its own ``as_bytes()`` adds goes out, unless it is Bcc."""
+
+    class Signed(email.message.EmailMessage):
+        def as_bytes(self, *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 - the arguments differ by version
+            return added + bytes(super().as_bytes(policy=email.policy.SMTP))
+
+    tree = Signed(policy=email.policy.SMTP)
+    tree["Subject"] = "x"
+    tree.set_content("y")
+    message = mail()
+    message.message = lambda **_: tree  # type: ignore[method-assign]  # as an application overrides it
+    if added.startswith(b"Bcc"):
+        with pytest.raises(ValueError, match="Bcc"):
+            to_submission(message)
+    else:
+        assert mail_data_of(message).content.startswith(added + b"Subject: x\r\n")
 
 
 @pytest.mark.parametrize(

@@ -205,5 +205,7 @@ def test_message_class_without_a_hash_is_rendered_as_in_django() -> None:
     class Comparable(EmailMessage):
         __hash__ = None  # type: ignore[assignment]  # what defining __eq__ does
 
+    other = mail()
+    keep_identity(other, mail_data_of(other))
     message = Comparable("s", "b", "a@example.com", ["b@example.org"])
     assert kept(message)[0] != dated(message)[0]
