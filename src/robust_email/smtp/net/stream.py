@@ -121,7 +121,8 @@ class Stream:
         After a dialogue in the clear, octets that are here already are an injection: ``PlaintextBeforeTls``. The
         caller looks into its own buffer in the same way. After any failure the stream can only be aborted.
         """
-        if self._spoke and self._readable_now():
+        # This look comes first in any case: ``wrap_socket`` leaks the descriptor of a connection that was reset.
+        if self._readable_now() and self._spoke:
             raise PlaintextBeforeTls(ssl.SSLErrorNumber.SSL_ERROR_SSL, "octets in the clear before the TLS handshake")
         # A name may be written with the root's dot; certificates and SNI never have it (RFC 6066 3).
         sock = context.wrap_socket(self._sock, server_hostname=self._host.rstrip("."), do_handshake_on_connect=False)
