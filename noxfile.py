@@ -82,7 +82,7 @@ def minimum(session: nox.Session) -> None:
     run_library_tests(session)
 
 
-@nox.session(python="3.11", name="wheel")
+@nox.session(python="3.11", name="wheel", reuse_venv=False)
 def check_wheel(session: nox.Session) -> None:
     """Use the wheel as a stranger would: first where there is no Django and no Celery, then with Django."""
     install(session)
@@ -90,7 +90,6 @@ def check_wheel(session: nox.Session) -> None:
     session.run("python", "-I", "-W", "error", "tests/packaging/engine_alone.py")
     session.install("--quiet", "--require-hashes", "-r", str(REQUIREMENTS / "django52.txt"))
     session.run("python", "-I", "-W", "error", "tests/packaging/django_backend.py")
-    session.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "Django")
 
 
 @nox.session(venv_backend="none")
