@@ -58,12 +58,17 @@ class Schedule:
     def decide(self, retries: int, verdict: Verdict, dice: Dice, hint: float | None = None) -> RetryDecision | None:
         """The wait before retry number ``retries + 1``, or ``None`` to give up.
 
-        ``hint`` is a delay (seconds) that the server named; it replaces the schedule's if it is longer. Jitter
-        only adds, so that no retry comes earlier than promised.
+        ``hint`` is a delay (seconds) that the server named; it replaces the schedule's if it is longer.
         """
-        if not verdict.retryable or retries >= len(self.delays):
+        delay = self.delay(retries, dice) if verdict.retryable else None
+        return None if delay is None else RetryDecision(max(delay, hint or 0.0))
+
+    def delay(self, retries: int, dice: Dice) -> float | None:
+        """Seconds before retry number ``retries + 1``, or ``None`` if there is none; for a policy of one's own.
+
+        Jitter only adds, so that no retry comes earlier than promised.
+        """
+        if retries >= len(self.delays):
             return None
-        delay = self.delays[retries] * self.scale
-        if retries > 0:
-            delay *= 1 + self.jitter * dice()
-        return RetryDecision(max(delay, hint or 0.0))
+        spread = self.jitter * dice() if retries > 0 else 0.0
+        return self.delays[retries] * self.scale * (1 + spread)

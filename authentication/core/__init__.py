@@ -1,0 +1,1 @@
+"""The customer's account and the mail backend of this service."""

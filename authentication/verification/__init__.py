@@ -1,0 +1,1 @@
+"""Codes by e-mail: issued, handed over to the relay, redeemed."""

@@ -1,0 +1,49 @@
+"""``make run``: web, worker and mail catcher, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from typing import TYPE_CHECKING
+
+from demo import RELAY
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from demo.display import Display
+    from demo.processes import Service
+    from demo.records import LogFile
+    from robust_email.testing import ScriptedServer
+
+_REGISTER = """curl -s {url}/api/register/ -H 'Content-Type: application/json' \\
+     -d '{{"email": "you@customer.example", "password": "correct horse battery staple"}}'"""
+
+
+def stay(service: Service, relay: ScriptedServer, log: LogFile, display: Display, *, web_port: int) -> None:
+    """Serve until interrupted or asked to end; show the log and every mail that arrives."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    with contextlib.suppress(KeyboardInterrupt), service.web(web_port) as url, service.worker():
+        display.step(f"API:          {url}/api/register/  /api/verify/  /api/password-reset/ (and .../confirm/)")
+        display.step(f"Mail catcher: {relay.host}:{relay.port}, by the name of {RELAY}; what it accepts is shown here")
+        display.step(f"Data:         {service.folder}, removed at the end")
+        display.say(f"\nTry it:\n\n{_REGISTER.format(url=url)}\n\nCtrl-C ends everything.\n")
+        _show_what_happens(relay, log, display)
+    display.step("stopped")
+
+
+def _show_what_happens(relay: ScriptedServer, log: LogFile, display: Display) -> None:
+    shown = 0
+    while True:
+        for record in log.new_records():
+            if ".sweep" not in record.message:
+                display.record(record)
+        with contextlib.suppress(TimeoutError):
+            relay.wait_for(lambda server, seen=shown: len(server.accepted) > seen, timeout=0.2)
+        for received in relay.accepted[shown:]:
+            display.mail(received)
+            shown += 1
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

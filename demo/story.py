@@ -1,0 +1,122 @@
+"""The demonstration: a customer registers while DNS is down, the relay hangs up on the retry, the next one succeeds.
+
+Every fault is a real one: a name that does not resolve, a TCP connection that is closed in the middle of SMTP. The
+server's own ledger is the judge of the end: one mail, once.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Final
+
+from demo import RELAY
+from demo.attempts import attempts_in
+from demo.shop import Shop
+from robust_email.testing import At, Close, Fault, ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from demo.display import Display
+    from demo.processes import Service
+    from demo.records import LogFile, Record
+
+CUSTOMER: Final = "ada@customer.example"
+PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - a customer of a demonstration
+PATIENCE: Final = 45.0
+"""Seconds for the whole story, after which the mail counts as lost."""
+
+# In place of the reply to DATA: the server certainly does not have the mail, so trying again is safe.
+HANG_UP: Final = Fault(At.DATA, Close(), times=1)
+_CODE: Final = re.compile(rb"^ +([A-Z]{4}-[A-Z]{4})\s*$", re.MULTILINE)
+
+
+class Story:
+    """Runs once; ``tell`` returns whether the mail arrived exactly once."""
+
+    def __init__(self, service: Service, relay: ScriptedServer, zone: Path, log: LogFile, display: Display) -> None:
+        self._service = service
+        self._relay = relay
+        self._zone = zone
+        self._log = log
+        self._show = display
+        self._records: list[Record] = []
+        self._deadline = time.monotonic() + PATIENCE
+
+    def tell(self) -> bool:
+        """Start everything, live through the faults, stop everything, judge."""
+        show = self._show
+        show.chapter("The service starts")
+        show.step(f"a scripted SMTP server listens on port {self._relay.port}; its name is {RELAY}")
+        with self._service.web(0) as url, self._service.worker():
+            show.step(f"the shop's API answers on {url}; a Celery worker waits for tasks")
+            try:
+                arrived = self._mail_survives(Shop(url))
+            except TimeoutError:
+                show.step(f"no mail within {PATIENCE:.0f} s", good=False)
+                arrived = False
+        return self._judge(arrived=arrived)
+
+    def _mail_survives(self, shop: Shop) -> bool:
+        show = self._show
+        show.chapter("A customer registers, and DNS is down")
+        show.trouble(f"DNS does not know {RELAY}: getaddrinfo fails with -5, as in a container without a nameserver")
+        answer = shop.register(CUSTOMER, PASSWORD)
+        show.step(
+            f"POST /api/register/ -> {answer.status} after {answer.seconds * 1000:.0f} ms: {answer.body['detail']}"
+        )
+        self._follow(lambda: self._attempts_settled() >= 1)
+
+        show.chapter("DNS is back, and the relay hangs up in the middle")
+        self._zone.write_text(self._relay.host)
+        show.trouble("DNS answers again; the relay will close the connection in place of its reply to DATA, once")
+        self._follow(lambda: self._attempts_settled() >= 2)
+
+        show.chapter("The next retry succeeds")
+        self._follow(lambda: any("succeeded in" in record.message for record in self._records))
+        return self._code_works(shop)
+
+    def _code_works(self, shop: Shop) -> bool:
+        received = self._relay.accepted[0]
+        self._show.mail(received)
+        found = _CODE.search(received.data)
+        if found is None:
+            self._show.step("there is no code in the mail", good=False)
+            return False
+        answer = shop.verify(CUSTOMER, found[1].decode())
+        self._show.step(f"POST /api/verify/ with the code -> {answer.status}: {answer.body['detail']}")
+        return answer.status == 200  # noqa: PLR2004 - HTTP's OK
+
+    def _attempts_settled(self) -> int:
+        return sum(attempt.retry_in is not None for attempt in attempts_in(self._records))
+
+    def _follow(self, done: Callable[[], bool]) -> None:
+        """Show the log until ``done()``; raises ``TimeoutError`` when the story's time is over."""
+        while not done():
+            if time.monotonic() > self._deadline:
+                raise TimeoutError
+            for record in self._log.new_records():
+                self._records.append(record)
+                if ".sweep" not in record.message:
+                    self._show.record(record)
+            time.sleep(0.05)
+
+    def _judge(self, *, arrived: bool) -> bool:
+        """Ask the server's ledger. The service has stopped, so no second copy can come any more."""
+        self._records += self._log.new_records()
+        attempts = attempts_in(self._records)
+        self._show.chapter("Every attempt of the task")
+        self._show.attempts(attempts)
+        copies = len(self._relay.accepted)
+        same = {attempt.message_id for attempt in attempts} == {message.message_id for message in self._relay.accepted}
+        good = arrived and copies == 1 and same
+        words = "The mail arrived once: not lost, not doubled" if good else f"The server took the mail {copies} times"
+        told = ", ".join(f"{count} x {verb}" for verb, count in self._relay.commands.items())
+        self._show.verdict(
+            f"{words}. {len(attempts)} attempts, {self._relay.connections} connections, one Message-ID.\n"
+            f"What the server was told: {told}.",
+            good=good,
+        )
+        return good
