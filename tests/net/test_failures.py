@@ -48,9 +48,9 @@ TABLE = [
     (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), P.RESOLVE, K.RESOLVER_DOWN, "Docker"),
     (socket.gaierror(socket.EAI_FAIL, "Non-recoverable"), P.RESOLVE, K.RESOLVER_DOWN, "nameserver"),
     (certificate_error(10), P.TLS, K.CERTIFICATE, "expired"),
-    (certificate_error(99), P.TLS, K.CERTIFICATE, "what OpenSSL says"),
+    (certificate_error(99), P.GREETING, K.CERTIFICATE, "what OpenSSL says"),
     (tls_error("WRONG_VERSION_NUMBER"), P.TLS, K.TLS, "EMAIL_USE_TLS with port 587"),
-    (tls_error("SOMETHING_NEW"), P.TLS, K.TLS, "SOMETHING_NEW"),
+    (tls_error("SOMETHING_NEW"), P.BODY, K.TLS, "SOMETHING_NEW"),
     (tls_error("TLSV13_ALERT_CERTIFICATE_REQUIRED"), P.GREETING, K.TLS, "EMAIL_SSL_CERTFILE"),
     (ssl.SSLEOFError(8, "EOF"), P.TLS, K.TLS, "during the TLS handshake"),
     (ssl.SSLEOFError(8, "EOF"), P.BODY, K.CLOSED, "closed the connection"),
@@ -58,7 +58,7 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("error", "phase", "kind", "words"), TABLE, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(("error", "phase", "kind", "words"), TABLE, ids=[f"{row[0]!r} at {row[1].value}" for row in TABLE])
 def test_each_error_has_its_kind_and_its_words(
     error: BaseException, phase: Phase, kind: FailureKind, words: str
 ) -> None:

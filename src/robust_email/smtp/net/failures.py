@@ -106,7 +106,8 @@ def _name_failure(exc: socket.gaierror, endpoint: str) -> Failure:
 
 
 def _tls_failure(exc: ssl.SSLError, phase: Phase, endpoint: str) -> Failure:
-    number, reason = exc.errno, exc.reason or ""
+    # The attributes that OpenSSL's errors have are missing on those that Python code made.
+    number, reason = exc.errno, getattr(exc, "reason", None) or ""
     if isinstance(exc, ssl.SSLCertVerificationError):
         words = _CERTIFICATE_WORDS.get(exc.verify_code, exc.verify_message)
         text = f"the server's certificate was refused: {words} ({exc.verify_message})"

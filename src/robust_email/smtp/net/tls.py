@@ -65,8 +65,7 @@ def new_context(policy: TlsPolicy) -> ssl.SSLContext:
     context.hostname_checks_common_name = False
     if policy.certfile is not None:
         try:
-            # An empty password, or OpenSSL would ask for one on the terminal of whoever runs the worker.
-            context.load_cert_chain(policy.certfile, policy.keyfile, password="")
+            context.load_cert_chain(policy.certfile, policy.keyfile, password=_no_passphrase)
         except (OSError, ValueError) as error:
             files = " and ".join(filter(None, (policy.certfile, policy.keyfile)))
             raise _unusable("EMAIL_SSL_CERTFILE and EMAIL_SSL_KEYFILE", files, error) from error
@@ -79,10 +78,15 @@ def _unusable(setting: str, path: str | None, error: OSError | ValueError) -> Se
     return SessionFailure(Failure(FailureKind.LOCAL, Phase.TLS, f"{setting}: {path} cannot be used: {reason}", number))
 
 
+def _no_passphrase() -> str:
+    """Answer OpenSSL, which would otherwise ask on the terminal of whoever runs the worker, and wait there."""
+    raise ValueError("the key is encrypted; store it without a passphrase, readable by this service alone")
+
+
 def _pem_words(error: OSError | ValueError) -> str:
-    reason = getattr(error, "reason", None) or ""
+    if not isinstance(error, ssl.SSLError):
+        return str(error)
+    reason = getattr(error, "reason", None)
     if reason == "KEY_VALUES_MISMATCH":
         return "the key is not the certificate's"
-    if "BAD_DECRYPT" in reason or "BAD_PASSWORD" in reason or "INTERRUPTED" in reason:
-        return "the key is encrypted; store it without a passphrase, readable by this service alone"
-    return f"it holds no usable PEM data ({reason or type(error).__name__})"
+    return f"it holds no usable PEM data ({reason or error})"
