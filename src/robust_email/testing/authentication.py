@@ -24,7 +24,7 @@ Exchange = Generator[bytes, bytes, str]
 _ITERATIONS = 4096
 
 
-class Refused(Exception):  # noqa: N818 - the server's word, said with a 5yz
+class Refused(Exception):
     """AUTH ends with this reply."""
 
     def __init__(self, reply: str = "535 5.7.8 Authentication credentials invalid") -> None:
@@ -65,7 +65,7 @@ def _decode(text: str) -> bytes:
 
 
 def _check(accounts: Accounts, user: str, password: str) -> str:
-    if not hmac.compare_digest(accounts.get(user, "\0").encode(), password.encode()):
+    if user not in accounts or not hmac.compare_digest(accounts[user].encode(), password.encode()):
         raise Refused
     return user
 
@@ -91,7 +91,7 @@ def _cram_md5(accounts: Accounts) -> Exchange:
     """RFC 2195."""
     challenge = f"<{secrets.token_hex(8)}@scripted.test>".encode()
     user, _, digest = (yield challenge).decode("utf-8", "replace").rpartition(" ")
-    wanted = hmac.new(accounts.get(user, "\0").encode(), challenge, hashlib.md5).hexdigest()
+    wanted = hmac.new(accounts.get(user, "").encode(), challenge, hashlib.md5).hexdigest()
     if user not in accounts or not hmac.compare_digest(wanted, digest):
         raise Refused
     return user

@@ -28,15 +28,15 @@ _LONGEST_LINE = 12288
 """Octets in a command line: RFC 4954 4 asks for 12288 for SASL responses; all other lines are shorter."""
 
 
-class ConnectionEnded(Exception):  # noqa: N818 - the ordinary end of a dialogue, not an error
+class ConnectionEnded(Exception):
     """There is nothing more to read or write: the client left, or the server ended the connection."""
 
 
-class Woken(Exception):  # noqa: N818 - a call from another thread, not an error
+class Woken(Exception):
     """An action was posted for this connection."""
 
 
-class LineTooLong(Exception):  # noqa: N818 - what the client did, which the server answers
+class LineTooLong(Exception):
     """The client sent more than the longest line without an end of line."""
 
 
