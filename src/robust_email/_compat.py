@@ -74,7 +74,7 @@ def configuration_error(text: str, alias: str | None) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"{alias!r}: {text}")
 
 
-def alias_argument(alias: str | None) -> dict[str, str | None]:
+def alias_argument(alias: str | None) -> dict[str, Any]:
     """Return what to pass up to Django's backend: from 6.1 the alias, also where it is None, lest it warn."""
     return {"alias": alias} if HAS_MAILERS else {}
 

@@ -1,0 +1,202 @@
+"""From Django's settings, or a mailer's ``OPTIONS``, to the engine's configuration: the only reader of settings.
+
+Django's eleven ``EMAIL_*`` settings are read by Django's own backend class, which ours extends: from 6.1 on, any other
+reader makes the project see a deprecation warning, and with ``MAILERS`` defined there is nothing to read. The options
+that Django doesn't know are read here, by the names in ``options``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from difflib import get_close_matches
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from django.conf import global_settings, settings
+from django.utils.module_loading import import_string
+
+from robust_email._compat import configuration_error
+from robust_email.options import DEFAULT_TIMEOUT, DJANGO_SETTINGS, OPTIONS, OWN_OPTIONS, MailerOptions, Token
+from robust_email.smtp import (
+    Credentials,
+    DnsPolicy,
+    OpeningRetry,
+    PoolLimits,
+    SmtpConfig,
+    Timeouts,
+    TlsMode,
+    TlsPolicy,
+    WirePolicy,
+)
+from robust_email.smtp.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "DJANGO_SETTINGS",
+    "OPTIONS",
+    "OWN_OPTIONS",
+    "MailerOptions",
+    "default_from_email",
+    "is_set_to_none",
+    "own_options",
+    "read_option",
+    "read_options",
+    "report_unknown_options",
+    "smtp_config",
+    "task_time_limit",
+    "unknown_email_settings",
+]
+
+_logger: Final = logging.getLogger("robust_email.backend")
+_settings: Final[Any] = settings
+"""Django's object with what its type stubs leave out."""
+
+
+def read_options(
+    given: Mapping[str, object], *, alias: str | None = None, defaults: MailerOptions | None = None
+) -> MailerOptions:
+    """Type and check options; ``None`` means not given.
+
+    Raises ``ImproperlyConfigured`` (``InvalidMailer`` with an alias, from Django 6.1) naming option and setting.
+    """
+    typed: dict[str, Any] = {}
+    for name, value in given.items():
+        found = read_option(name, value, alias=alias)
+        if found is not None:
+            typed[name] = found
+    return dataclasses.replace(defaults or MailerOptions(), **typed)
+
+
+def read_option(name: str, value: object, *, alias: str | None = None) -> object:
+    """Type and check one option's value; errors as ``read_options``."""
+    option = OPTIONS[name]
+    try:
+        return option.read(value)
+    except ValueError as exc:
+        label = name if alias is not None else option.setting
+        raise configuration_error(f"{label} must be {exc}", alias) from exc
+
+
+def own_options(given: Mapping[str, object], *, alias: str | None = None) -> MailerOptions:
+    """Read the options that Django doesn't know: as given, else, without an alias, from their settings.
+
+    Raises as ``read_options``.
+    """
+    if alias is None:
+        given = {name: given.get(name, _setting(name)) for name in OWN_OPTIONS}
+    return read_options(given, alias=alias)
+
+
+def _setting(name: str) -> object:
+    return getattr(settings, OPTIONS[name].setting, None)
+
+
+def report_unknown_options(given: Mapping[str, object], *, alias: str | None) -> None:
+    """Point at what looks like a misspelt option. Django 6.1 itself refuses all that are unknown, for an alias.
+
+    Without an alias applications pass keywords that are meant for another backend, and Django lets them.
+    """
+    for name in given:
+        for meant in get_close_matches(name, OPTIONS, n=1, cutoff=0.85):
+            if alias is not None:
+                raise configuration_error(f"Unknown option {name!r}. Did you mean {meant!r}?", alias)
+            _logger.warning("Unknown e-mail option %r is ignored. Did you mean %r?", name, meant)
+
+
+def is_set_to_none(setting: str) -> bool:
+    """Tell whether the project itself set something to None."""
+    # Past LazySettings, which would give 6.1's warning; is_overridden() reads nothing.
+    return _settings.is_overridden(setting) and getattr(_settings._wrapped, setting) is None  # noqa: SLF001
+
+
+def default_from_email() -> str:
+    """Return the project's ``DEFAULT_FROM_EMAIL``."""
+    return str(settings.DEFAULT_FROM_EMAIL)
+
+
+def task_time_limit() -> float:
+    """Return the seconds a Celery task may take, by the usual settings; five minutes where there are none."""
+    limits = (getattr(settings, f"CELERY_TASK_{kind}TIME_LIMIT", None) for kind in ("SOFT_", ""))
+    return min((float(limit) for limit in limits if isinstance(limit, (int, float)) and limit), default=300.0)
+
+
+def unknown_email_settings() -> list[str]:
+    """Return the project's ``EMAIL_*`` settings that neither Django nor this package knows."""
+    ours = {option.setting for option in OPTIONS.values()}
+    return [
+        name
+        for name in dir(settings)
+        if name.startswith("EMAIL_") and name not in ours and not hasattr(global_settings, name)
+    ]
+
+
+def smtp_config(options: MailerOptions, *, alias: str | None = None) -> SmtpConfig:
+    """Translate into the engine's words. Nothing is opened or looked up; an access token is asked for.
+
+    Raises as ``read_options`` for what cannot work together.
+    """
+    try:
+        return SmtpConfig(
+            host=options.host,
+            port=options.port or default_port(options, alias),
+            local_hostname=options.local_hostname,
+            source_address=options.source_address,
+            tls=_tls(options),
+            credentials=_credentials(options),
+            allow_clear_text_auth=options.allow_clear_text_auth,
+            timeouts=Timeouts.uniform(
+                options.timeout, final_reply=options.final_reply_timeout, dns=options.dns_timeout
+            ),
+            pool=PoolLimits(
+                size=options.pool_size,
+                wait=options.pool_timeout,
+                max_idle=options.pool_max_idle,
+                max_age=options.pool_max_age,
+                max_messages=options.pool_max_messages,
+            ),
+            retry=OpeningRetry(attempts=options.connection_retry_attempts, delay=options.connection_retry_delay),
+            dns=DnsPolicy(ttl=options.dns_ttl, max_stale=options.dns_max_stale),
+            wire=WirePolicy(pipelining=options.pipelining, chunking=options.chunking),
+        )
+    except (ConfigurationError, ImportError) as exc:
+        raise configuration_error(str(exc), alias) from exc
+
+
+def default_port(options: MailerOptions, alias: str | None) -> int:
+    """Return the port for none given: by TLS for a mailer with an alias; 25 otherwise, as Django has it."""
+    if alias is None:
+        return 25
+    return 465 if options.use_ssl else 587 if options.use_tls else 25
+
+
+def _tls(options: MailerOptions) -> TlsPolicy:
+    mode = TlsMode.IMPLICIT if options.use_ssl else TlsMode.STARTTLS if options.use_tls else TlsMode.NONE
+    return TlsPolicy(mode=mode, cafile=options.ssl_cafile, certfile=options.ssl_certfile, keyfile=options.ssl_keyfile)
+
+
+def _credentials(options: MailerOptions) -> Credentials | None:
+    token = _access_token(options.oauth_access_token)
+    if not options.username or not (options.password or token):
+        return None
+    return Credentials(
+        username=options.username,
+        password=options.password or "",
+        access_token=token,
+        mechanisms=options.auth_mechanisms,
+    )
+
+
+def _access_token(token: Token | None) -> str | None:
+    if isinstance(token, str) and _is_dotted_path(token):
+        token = import_string(token)
+    return token() if callable(token) else token
+
+
+def _is_dotted_path(token: str) -> bool:
+    """Tell a path from a token, which may have dots too (``ya29.a0Af-...``): its first part can be imported."""
+    package, dot, _ = token.partition(".")
+    return bool(dot) and package.isidentifier() and find_spec(package) is not None

@@ -1,0 +1,1 @@
+"""Adapters from the engine's events to what operators watch. Each is a listener; each but logging is optional."""

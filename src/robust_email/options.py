@@ -1,0 +1,202 @@
+"""What a project may set: type, default, unit and meaning of each option side by side. ``conf`` reads them.
+
+An option is a keyword of the backend, a word in ``MAILERS[alias]["OPTIONS"]``, and, where no ``MAILERS`` are set, a
+setting: ``pool_size`` is ``EMAIL_POOL_SIZE``. The reference in the docs is made from ``OPTIONS``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final, get_args, get_origin, get_type_hints
+
+from robust_email import values
+from robust_email.smtp import DnsPolicy, OpeningRetry, PoolLimits, WirePolicy
+
+DEFAULT_TIMEOUT: Final = 30.0
+"""Seconds; where ``EMAIL_TIMEOUT`` is None, since a backend that waits for ever holds a worker for ever."""
+
+Token = str | Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What stands beside an option: how it is read, its unit, what it does."""
+
+    read: Callable[[object], object]
+    unit: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailerOptions:
+    """One relay and account, and how to treat it, in the words of a Django project. All values typed and checked."""
+
+    host: Annotated[str, Meaning(values.text, "", "Name or address of the SMTP server.")] = "localhost"
+    port: Annotated[
+        int | None,
+        Meaning(values.whole(1, 65_535), "", "Its port. In MAILERS 465 with use_ssl, 587 with use_tls, else 25."),
+    ] = None
+    username: Annotated[str | None, Meaning(values.text, "", "Who logs in; without it nobody does.")] = None
+    password: Annotated[str | None, Meaning(values.text, "secret", "The password; without it nobody logs in.")] = (
+        dataclasses.field(default=None, repr=False)
+    )
+    use_tls: Annotated[bool, Meaning(values.boolean, "", "Require STARTTLS, usually on port 587.")] = False
+    use_ssl: Annotated[bool, Meaning(values.boolean, "", "TLS from the first octet, usually on port 465.")] = False
+    timeout: Annotated[
+        float, Meaning(values.seconds(), "seconds", "Bounds the opening of a session, and each later step, in total.")
+    ] = DEFAULT_TIMEOUT
+    ssl_keyfile: Annotated[str | None, Meaning(values.path, "PEM file", "Key of the client certificate.")] = None
+    ssl_certfile: Annotated[str | None, Meaning(values.path, "PEM file", "The client certificate.")] = None
+
+    ssl_cafile: Annotated[
+        str | None,
+        Meaning(values.path, "PEM file", "Authorities to trust instead of the system's, for a private one."),
+    ] = None
+    local_hostname: Annotated[
+        str | None,
+        Meaning(values.text, "", "The name given in EHLO and used in Message-IDs; this machine's unless set."),
+    ] = None
+    source_address: Annotated[
+        str | None, Meaning(values.text, "", "The local address that connections start from.")
+    ] = None
+    final_reply_timeout: Annotated[
+        float | None,
+        Meaning(
+            values.seconds(),
+            "seconds",
+            "For the reply to the end of data; twice the timeout unless set. "
+            "Too short a time here leaves mail in doubt that the server has accepted.",
+        ),
+    ] = None
+    connection_retry_attempts: Annotated[
+        int, Meaning(values.whole(1), "attempts", "How often to try for a session before an error is raised.")
+    ] = OpeningRetry().attempts
+    connection_retry_delay: Annotated[
+        float,
+        Meaning(values.seconds(zero=True), "seconds", "Between the first two attempts; doubles after each, jittered."),
+    ] = OpeningRetry().delay
+    pool_size: Annotated[
+        int, Meaning(values.whole(1), "sessions", "Kept per process to one relay and account, at most.")
+    ] = PoolLimits().size
+    pool_timeout: Annotated[
+        float, Meaning(values.seconds(), "seconds", "To wait for a session when all of the pool are in use.")
+    ] = PoolLimits().wait
+    pool_max_idle: Annotated[
+        float,
+        Meaning(values.seconds(), "seconds", "Unused after which a session is closed; stay below the server's limit."),
+    ] = PoolLimits().max_idle
+    pool_max_age: Annotated[float, Meaning(values.seconds(), "seconds", "After which a session is replaced.")] = (
+        PoolLimits().max_age
+    )
+    pool_max_messages: Annotated[
+        int, Meaning(values.whole(1), "messages", "After which a session is replaced; some servers allow 100.")
+    ] = PoolLimits().max_messages
+    dns_timeout: Annotated[
+        float | None,
+        Meaning(values.seconds(), "seconds", "For the resolver; 10, or the timeout where that is shorter."),
+    ] = None
+    dns_ttl: Annotated[
+        float, Meaning(values.seconds(zero=True), "seconds", "For which addresses are used without asking again.")
+    ] = DnsPolicy().ttl
+    dns_max_stale: Annotated[
+        float,
+        Meaning(values.seconds(zero=True), "seconds", "For which the last good addresses bridge a dead resolver."),
+    ] = DnsPolicy().max_stale
+    pipelining: Annotated[
+        bool, Meaning(values.boolean, "", "Use PIPELINING where offered; off serves the relay step by step.")
+    ] = WirePolicy().pipelining
+    chunking: Annotated[bool, Meaning(values.boolean, "", "Use CHUNKING (BDAT) where offered.")] = WirePolicy().chunking
+    bulk_window: Annotated[
+        int,
+        Meaning(
+            values.whole(1),
+            "messages",
+            "On the way at once per session in send_messages() of many; all of them are in doubt if it is lost.",
+        ),
+    ] = 8
+    bulk_sessions: Annotated[
+        int, Meaning(values.whole(1), "sessions", "That one send_messages() of many may use side by side.")
+    ] = 1
+    auth_mechanisms: Annotated[
+        tuple[str, ...],
+        Meaning(values.words, "", "SASL mechanisms allowed, best first; all that are safe on the channel unless set."),
+    ] = ()
+    oauth_access_token: Annotated[
+        Token | None,
+        Meaning(
+            values.token,
+            "secret",
+            "An access token for XOAUTH2 or OAUTHBEARER, or (the dotted path of) a function that gives one; "
+            "it is called for every send, so let it cache.",
+        ),
+    ] = dataclasses.field(default=None, repr=False)
+    allow_clear_text_auth: Annotated[
+        bool, Meaning(values.boolean, "", "Let credentials cross an unencrypted network. Don't.")
+    ] = False
+    partial_failure: Annotated[
+        str,
+        Meaning(
+            values.one_of("count", "raise"),
+            "",
+            "Where some recipients were accepted and some not: 'count' the message, or 'raise' PartlyAccepted.",
+        ),
+    ] = "count"
+
+
+DJANGO_SETTINGS: Final = {
+    "host": "EMAIL_HOST",
+    "port": "EMAIL_PORT",
+    "username": "EMAIL_HOST_USER",
+    "password": "EMAIL_HOST_PASSWORD",
+    "use_tls": "EMAIL_USE_TLS",
+    "use_ssl": "EMAIL_USE_SSL",
+    "timeout": "EMAIL_TIMEOUT",
+    "ssl_keyfile": "EMAIL_SSL_KEYFILE",
+    "ssl_certfile": "EMAIL_SSL_CERTFILE",
+}
+"""Options of Django's own backend, and the settings that Django reads for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentedOption:
+    """A row of the reference: ``type`` in Python's words, ``default`` as a value."""
+
+    name: str
+    setting: str
+    type: str
+    default: object
+    unit: str
+    meaning: str
+    read: Callable[[object], object] = dataclasses.field(repr=False)
+
+    @property
+    def secret(self) -> bool:
+        """Whether its value must never be shown."""
+        return self.unit == "secret"
+
+
+def _documented() -> dict[str, DocumentedOption]:
+    hints = get_type_hints(MailerOptions, include_extras=True)
+    rows = {}
+    for field in dataclasses.fields(MailerOptions):
+        kind, meaning = get_args(hints[field.name])
+        setting = DJANGO_SETTINGS.get(field.name, "EMAIL_" + field.name.upper())
+        rows[field.name] = DocumentedOption(
+            field.name, setting, _type_name(kind), field.default, meaning.unit, meaning.text, meaning.read
+        )
+    return rows
+
+
+def _type_name(kind: object) -> str:
+    if get_origin(kind) is None and isinstance(kind, type):
+        return kind.__name__
+    return str(kind).replace("collections.abc.", "").replace("NoneType", "None")
+
+
+OPTIONS: Final = _documented()
+"""Every option by name, in the order of the reference."""
+
+OWN_OPTIONS: Final = frozenset(OPTIONS) - frozenset(DJANGO_SETTINGS)
+"""The options that Django's own backend does not have."""
