@@ -186,7 +186,7 @@ def test_haraka_refuses_what_follows_the_final_dot() -> None:
 
 
 @pytest.mark.parametrize(("keeps", "codes"), [(True, [b"503", b"250", b"250"]), (False, [b"250", b"250", b"250"])])
-def test_exim_keeps_the_transaction_of_a_failed_bdat(keeps: bool, codes: list[bytes]) -> None:
+def test_exim_keeps_the_transaction_of_a_failed_bdat(keeps: bool, codes: list[bytes]) -> None:  # noqa: FBT001 - a row
     """The next message then goes out under the previous one's envelope sender."""
     script = Script(
         quirks=Quirks(keep_transaction_after_failed_bdat=keeps), limits=Limits(recipients=1), accounts={"u": "p"}

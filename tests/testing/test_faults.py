@@ -88,10 +88,9 @@ def test_the_connection_ends_at_any_moment(at: At) -> None:
     with faulty(at, Close()) as server, connected(server) as wire:
         walk(wire, at)
         assert wire.rest() == b""
-    with faulty(at, Reset()) as server, connected(server) as wire:
+    with faulty(at, Reset()) as server, pytest.raises(ConnectionResetError), connected(server) as wire:
         walk(wire, at)
-        with pytest.raises(ConnectionResetError):
-            wire.rest()
+        wire.rest()
     with faulty(at, Reply("421 4.3.2 bye")) as server, connected(server) as wire:
         walk(wire, at)
         assert wire.rest() == b"421 4.3.2 bye\r\n"

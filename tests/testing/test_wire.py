@@ -59,7 +59,7 @@ def test_data_without_its_end_is_no_message() -> None:
 
 
 @given(st.lists(st.sampled_from([b"\r", b"\n", b".", b"\0", b"a", b"\r\n"]), max_size=30), st.booleans())
-def test_the_mark_is_found_whatever_the_segments(pieces: list[bytes], lenient: bool) -> None:
+def test_the_mark_is_found_whatever_the_segments(pieces: list[bytes], lenient: bool) -> None:  # noqa: FBT001 - drawn
     """Searching piece by piece finds the strict mark where searching the whole does, and a lenient one no later."""
     whole = b"".join(pieces) + b"\r\n.\r\n"
     at_once = find_end_of_data(whole, lenient=lenient)

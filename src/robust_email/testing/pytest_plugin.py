@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class ServerFactory(Protocol):
     """Start a server that closes with the test."""
 
-    def __call__(self, *faults: Fault, **fields: Any) -> ScriptedServer:
+    def __call__(self, *faults: Fault, **fields: Any) -> ScriptedServer:  # noqa: ANN401 - the fields of Script
         """Start a server with these faults and these other fields of a :class:`~robust_email.testing.Script`."""
 
 
@@ -39,7 +39,7 @@ def smtp_faults() -> Iterator[ServerFactory]:
     """
     with contextlib.ExitStack() as stack:
 
-        def start(*faults: Fault, **fields: Any) -> ScriptedServer:
+        def start(*faults: Fault, **fields: Any) -> ScriptedServer:  # noqa: ANN401 - the fields of Script
             return stack.enter_context(ScriptedServer(Script(faults=faults, **fields)))
 
         yield start
