@@ -20,7 +20,7 @@ _LENIENT_STUFFING = re.compile(rb"(\A|\r\n|\r|\n)\0*\.")
 _LENIENT_LINE_END = re.compile(rb"\r\n|\r|\n")
 _PATH = re.compile(rb"<([^>]*)>")
 
-_LONGEST_MARK = len(b"\r\n.\r\n")
+_STRICT_MARK = len(b"\r\n.\r\n")
 """Octets before the newest ones that a second look for the end mark has to include."""
 
 
@@ -39,7 +39,8 @@ def find_end_of_data(data: bytes | bytearray, *, seen: int = 0, lenient: bool = 
     ``data`` starts right after the CRLF of ``DATA``; ``seen`` octets of it were searched before.
     """
     pattern = _LENIENT_END if lenient else _STRICT_END
-    found = pattern.search(data, max(0, seen - _LONGEST_MARK))
+    # The lenient mark has no longest form, for it may hold any number of NULs.
+    found = pattern.search(data, 0 if lenient else max(0, seen - _STRICT_MARK))
     return found.span() if found else None
 
 
