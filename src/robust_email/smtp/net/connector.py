@@ -100,9 +100,7 @@ class Connector:
     def _most_telling(self, error: EveryAddressFailed, stale_age: float | None) -> tuple[Failure, OSError]:
         found = [(failure_of(reason, Phase.CONNECT, self._config.endpoint), reason) for _, reason in error.tried]
         failure, cause = max(found, key=lambda pair: _LEAST_TELLING.index(pair[0].kind))
-        text = failure.text
-        if len(found) > 1:
-            text += f" [{error}]"
+        text = f"{failure.text} [{error if len(found) > 1 else error.tried[0][0]}]"
         if stale_age is not None:
             text += f" [the addresses are from {stale_age:.0f} s ago: DNS fails now]"
         return replace(failure, text=text), cause

@@ -198,7 +198,10 @@ def _literal(host: str, port: int) -> SocketAddress | None:
         return None
     # Only the parser of getaddrinfo: it knows scopes (fe80::1%eth0), and asks nobody.
     flags = socket.AI_NUMERICHOST
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
+    except OSError as error:
+        raise SessionFailure(_no_address(error, host)) from error
     return SocketAddress(family, address)
 
 
