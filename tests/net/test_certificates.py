@@ -91,11 +91,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("certificate", "host", "names", "words"), REFUSED)
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case[0].value}, {case[1]}, {' '.join(case[2])}")
 def test_s14_any_other_certificate_is_refused_in_plain_words(
-    relay: Relay, certs: CertificateAuthority, certificate: Certificate, host: str, names: tuple[str, ...], words: str
+    relay: Relay, certs: CertificateAuthority, case: tuple[Certificate, str, tuple[str, ...], str]
 ) -> None:
     """S14: refused, with the reason and the socket's error as the cause."""
+    certificate, host, names, words = case
     with pytest.raises(SessionFailure, match=words) as caught:
         relay.connect(host, certs.server_context(certificate, *names))
     assert caught.value.failure.kind is FailureKind.CERTIFICATE

@@ -171,7 +171,7 @@ def test_the_source_address_is_bound(serve: Callable[[Behaviour], Peer], soon: D
 
 def test_a_source_address_of_somebody_else(greeter: Peer, soon: Deadline) -> None:
     """An address that is not this machine's fails in words, before any packet."""
-    with pytest.raises(SessionFailure, match="no way to it from here.*assign") as caught:
+    with pytest.raises(SessionFailure, match=r"no way to it from here.*assign") as caught:
         connector(("127.0.0.1", greeter.port), source="192.0.2.1").connect(soon)
     assert caught.value.failure.kind is FailureKind.UNREACHABLE
     greeter.connect().close()

@@ -58,7 +58,9 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("error", "phase", "kind", "words"), TABLE, ids=[f"{row[0]!r} at {row[1].value}" for row in TABLE])
+@pytest.mark.parametrize(
+    ("error", "phase", "kind", "words"), TABLE, ids=[f"{row[0]!r} at {row[1].value}" for row in TABLE]
+)
 def test_each_error_has_its_kind_and_its_words(
     error: BaseException, phase: Phase, kind: FailureKind, words: str
 ) -> None:

@@ -115,9 +115,7 @@ def test_all_who_wait_share_one_lookup(soon: Deadline) -> None:
     dns.awake.clear()
     resolver = Resolver(getaddrinfo=dns)
     found: list[Answer] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(resolver.resolve("mx.test", 25, soon))) for _ in range(16)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(resolver.resolve("mx.test", 25, soon))) for _ in range(16)]
     for thread in threads:
         thread.start()
     assert dns.asked.wait(10.0)
@@ -135,7 +133,7 @@ def test_a_dead_dns_costs_the_deadline_and_one_thread() -> None:
     resolver = Resolver(getaddrinfo=dns)
     for _ in range(5):
         began = time.monotonic()
-        with pytest.raises(SessionFailure, match="DNS did not answer in time.*nameserver") as caught:
+        with pytest.raises(SessionFailure, match=r"DNS did not answer in time.*nameserver") as caught:
             resolver.resolve("mx.test", 25, Deadline.after(0.05))
         assert 0.05 <= time.monotonic() - began < 0.5
         assert (caught.value.failure.kind, caught.value.failure.phase) == (FailureKind.TIMEOUT, Phase.RESOLVE)
@@ -153,7 +151,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("error", "kind"), ERRORS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("error", "kind"), ERRORS, ids=str)
 def test_an_error_reaches_whoever_has_nothing_else(error: Exception, kind: FailureKind, soon: Deadline) -> None:
     """Nothing is cached of it: the next call asks again."""
     dns = Dns()

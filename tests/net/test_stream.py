@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from robust_email.smtp.net.bytestream import ByteStream
 from robust_email.smtp.net.deadline import Deadline
 from robust_email.smtp.net.stream import Stream
 from robust_email.testing.clock import FakeClock
@@ -18,6 +17,7 @@ from tests.net.peers import read, read_exactly, reset, write_all
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from robust_email.smtp.net.bytestream import ByteStream
     from tests.net.peers import Behaviour, Peer
 
 Pair = tuple[Stream, socket.socket]
@@ -36,6 +36,7 @@ def test_a_stream_is_a_byte_stream(pair: Pair) -> None:
     stream: ByteStream = pair[0]
     assert stream.peer.startswith("127.0.0.1:")
     assert stream.peer_is_loopback
+    assert stream.own_address == "127.0.0.1"
     assert (stream.tls_version, stream.cipher, stream.certificate_not_after) == (None, None, None)
 
 
@@ -215,7 +216,7 @@ def test_a_stream_without_internet_addresses_has_no_peer_and_is_not_loopback() -
     ours, theirs = socket.socketpair()
     stream = Stream(ours, "localhost")
     with theirs:
-        assert (stream.peer, stream.peer_is_loopback) == ("", False)
+        assert (stream.peer, stream.peer_is_loopback, stream.own_address) == ("", False, "")
         stream.close()
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import select
-import socket
 import ssl
 import threading
 import time
@@ -16,6 +15,7 @@ from robust_email.smtp.net.stream import MAX_RECORD, PlaintextBeforeTls, Stream
 from tests.net.peers import read, read_exactly, reset, write_all
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from robust_email.testing.certs import CertificateAuthority
@@ -196,7 +196,12 @@ def test_s12_a_server_that_resets_in_the_handshake(
 ) -> None:
     """S12: the same with an RST."""
     connected = threading.Event()
-    stream = Stream(serve(lambda connection: connected.wait(10.0) and reset(connection)).connect(), "localhost")
+
+    def reset_then(connection: socket.socket) -> None:
+        connected.wait(10.0)
+        reset(connection)
+
+    stream = Stream(serve(reset_then).connect(), "localhost")
     connected.set()
     select.select([stream._sock], [], [], 5.0)
     with pytest.raises(ConnectionResetError):
@@ -209,7 +214,11 @@ def test_s12_s18_a_silent_server_in_the_handshake_costs_the_deadline(
 ) -> None:
     """S12, S18: the handshake waits as long as the deadline says, and no longer."""
     ended = threading.Event()
-    stream = Stream(serve(lambda _: ended.wait(10.0) and None).connect(), "localhost")
+
+    def hang(_: socket.socket) -> None:
+        ended.wait(10.0)
+
+    stream = Stream(serve(hang).connect(), "localhost")
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         stream.start_tls(certs.client_context(), Deadline.after(0.2))

@@ -45,6 +45,7 @@ class MemoryStream:
         self.tls_error: Exception | None = None
         self.unsolicited: bytes | None = None
         self.peer_is_loopback = False
+        self.own_address = ""
         self.tls_version: str | None = None
         self.cipher: str | None = None
         self.certificate_not_after: dt.datetime | None = None
