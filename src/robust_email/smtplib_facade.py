@@ -78,11 +78,11 @@ class SmtplibFacade:
     def mail(self, sender: str, options: Sequence[str] = ()) -> Answer:
         """MAIL FROM, beginning a transaction."""
         self._in_transaction = True
-        return self._ask(Verb.MAIL, commands.mail(_addr_spec(sender), *options))
+        return self._ask(Verb.MAIL, commands.mail(f"<{_addr_spec(sender)}>", *options))
 
     def rcpt(self, recip: str, options: Sequence[str] = ()) -> Answer:
         """RCPT TO."""
-        return self._ask(Verb.RCPT, commands.rcpt(_addr_spec(recip), *options))
+        return self._ask(Verb.RCPT, commands.rcpt(f"<{_addr_spec(recip)}>", *options))
 
     def rset(self) -> Answer:
         """RSET, ending the transaction."""
