@@ -316,7 +316,7 @@ class Nodemailer8(Nodemailer):
 
 
 class SmtpSource(Peer):
-    """Postfix's ``smtp-source -d`` (C): connections kept, nothing rendered; each turn opens them anew, so it is long."""
+    """Postfix's ``smtp-source -d`` (C): connections kept, nothing rendered; turns are long, since each opens them."""
 
     connections = 1
     speaks_tls = False
