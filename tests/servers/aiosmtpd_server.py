@@ -32,7 +32,7 @@ class _Books:
         with self._lock:
             return list(self._taken)
 
-    async def handle_RCPT(  # noqa: N802, PLR0913, PLR0917 - aiosmtpd's name and arguments
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name and arguments
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if address.startswith("bad"):
@@ -61,9 +61,7 @@ def aiosmtpd_server(
     context = _context(tls)
     known = dict(accounts or {})
 
-    def authenticate(
-        server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object
-    ) -> AuthResult:
+    def authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object) -> AuthResult:
         is_known = isinstance(data, LoginPassword) and known.get(data.login.decode()) == data.password.decode()
         return AuthResult(success=is_known, handled=False)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import subprocess
 from typing import TYPE_CHECKING
 
 from tests.servers.running import (
@@ -95,28 +94,21 @@ def exim(
         log = folder / "log" / "mainlog"
         _write_configuration(folder, port, tls, accounts or {}, settings or {})
         space = namespace("Exim", folder, ["Debian-exim"])
-        command = [*space.prefix, str(program), "-C", str(folder / "exim.conf"), "-bdf"]
-        with (
-            (folder / "output").open("w") as output,
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=space.environment) as process,
-        ):
-            try:
-                wait_until_it_greets(
-                    "Exim",
-                    port,
-                    lambda: "".join(text_of(folder / name) for name in ("output", "log/paniclog", "log/mainlog")),
-                    lambda: process.poll() is None,
-                )
-                yield RunningServer(
-                    name="Exim",
-                    port=port,
-                    tls=tls,
-                    accounts=accounts or {},
-                    read_ledger=lambda: _read_ledger(text_of(log)),
-                    read_log=lambda: text_of(log),
-                )
-            finally:
-                process.terminate()
+        command = [str(program), "-C", str(folder / "exim.conf"), "-bdf"]
+        with space.running(command, folder / "output") as is_alive:
+
+            def read_log() -> str:
+                return "".join(text_of(folder / name) for name in ("output", "log/paniclog", "log/mainlog"))
+
+            wait_until_it_greets("Exim", port, read_log, is_alive)
+            yield RunningServer(
+                name="Exim",
+                port=port,
+                tls=tls,
+                accounts=accounts or {},
+                read_ledger=lambda: _read_ledger(text_of(log)),
+                read_log=read_log,
+            )
 
 
 def _write_configuration(

@@ -75,14 +75,14 @@ smtpd_tls_wrappermode = {implicit}
 _AUTH = """\
 smtpd_sasl_auth_enable = yes
 smtpd_sasl_path = smtpd
-cyrus_sasl_config_path = {folder}/sasl
+cyrus_sasl_config_path = {folder}/etc/sasl
 smtpd_sasl_local_domain = {realm}
 """
 
 _SASL = """\
 pwcheck_method: auxprop
 auxprop_plugin: sasldb
-sasldb_path: {folder}/sasl/sasldb2
+sasldb_path: {folder}/etc/sasl/sasldb2
 mech_list: PLAIN LOGIN CRAM-MD5
 """
 
@@ -118,7 +118,7 @@ def postfix(
     accounts: Mapping[str, str] | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[RunningServer]:
-    """Run Postfix; ``strict`` refuses pipelining out of turn and bare newlines, ``settings`` go to main.cf as they are."""
+    """Run Postfix; ``strict`` refuses pipelining out of turn and bare newlines, ``settings`` go to main.cf."""
     program = require_program("Postfix", "postfix")
     if os.geteuid() != 0:
         unavailable("Postfix", "its master process starts as root only")
@@ -166,9 +166,11 @@ def _write_configuration(folder: Path, port: int, main: str, settings: Mapping[s
 
 def _write_accounts(folder: Path, accounts: Mapping[str, str]) -> None:
     saslpasswd2 = require_program("Cyrus SASL", "saslpasswd2")
-    (folder / "sasl").mkdir()
-    (folder / "sasl" / "smtpd.conf").write_text(_SASL.format(folder=folder), "utf-8")
-    database = folder / "sasl" / "sasldb2"
+    # Debian's Postfix looks in its configuration folder, whatever cyrus_sasl_config_path says.
+    sasl = folder / "etc" / "sasl"
+    sasl.mkdir()
+    (sasl / "smtpd.conf").write_text(_SASL.format(folder=folder), "utf-8")
+    database = sasl / "sasldb2"
     for user, password in accounts.items():
         command = [saslpasswd2, "-p", "-c", "-f", str(database), "-u", _REALM, user]
         subprocess.run(command, input=password, text=True, check=True, timeout=30)

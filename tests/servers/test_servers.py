@@ -27,7 +27,10 @@ def content(message_id: str) -> bytes:
 
 
 @pytest.fixture(
-    params=[pytest.param(name, marks=getattr(pytest.mark, name)) if name in {"postfix", "exim"} else name for name in OFFERED]
+    params=[
+        pytest.param(name, marks=getattr(pytest.mark, name)) if name in {"postfix", "exim"} else name
+        for name in OFFERED
+    ]
 )
 def name(request: pytest.FixtureRequest) -> str:
     """Give each server's fixture name."""
@@ -45,7 +48,10 @@ def submit(server: RunningServer, client: smtplib.SMTP) -> None:
     """Submit a message to a good, a bad and a greylisted recipient, and compare both sides' books."""
     recipients = ["good@example.org", "bad@example.org", "temp@example.org", "fine@example.org"]
     refused = client.sendmail(SENDER, recipients, content("<1@example.org>"))
-    assert {address: code for address, (code, _) in refused.items()} == {"bad@example.org": 550, "temp@example.org": 451}
+    assert {address: code for address, (code, _) in refused.items()} == {
+        "bad@example.org": 550,
+        "temp@example.org": 451,
+    }
     taken = server.wait_for_ledger(2)
     assert sorted(taken) == [("fine@example.org", "<1@example.org>"), ("good@example.org", "<1@example.org>")]
 

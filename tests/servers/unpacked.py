@@ -1,12 +1,14 @@
 """Servers that exclude Postfix as packages: unpacked by ``fetch.sh``, run as their own users in a mount namespace.
 
-The namespace lays a copy of ``/etc/passwd`` and ``/etc/group`` with the server's user over the real ones, so the machine
-is left as it was. Both the namespace and the servers need root.
+The namespace lays a copy of ``/etc/passwd`` and ``/etc/group`` with the server's user over the real ones, so the
+machine is left as it was. Both the namespace and the servers need root.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 from tests.services import require_program, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 ROOT = Path(__file__).parents[2] / ".cache" / "servers" / "root"
 """Where ``fetch.sh`` unpacks."""
@@ -35,6 +37,26 @@ class Namespace:
 
     prefix: Sequence[str]
     environment: dict[str, str]
+
+    @contextlib.contextmanager
+    def running(self, command: Sequence[str], output: Path) -> Iterator[Callable[[], bool]]:
+        """Run a daemon in the foreground; gives whether it is alive, and ends it with all that it started."""
+        with output.open("w") as stream:
+            process = subprocess.Popen(
+                [*self.prefix, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env=self.environment,
+                start_new_session=True,
+            )
+        try:
+            yield lambda: process.poll() is None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                # The whole group: a child that serves a session would write its log into a folder that is gone.
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
 
 
 def unpacked_program(service: str, path: str) -> Path:
