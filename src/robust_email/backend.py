@@ -217,7 +217,7 @@ class RobustSMTPEmailBackend(EmailBackend):
             try:
                 result.accepted += bool(self._send(message))
             except (ValueError, OSError) as error:  # smtplib's exceptions are OSErrors
-                result.failure(message, error)
+                result.failure(result.messages, message, error)
             finally:
                 self._sending.message = None
         return result.count()
@@ -238,22 +238,22 @@ class RobustSMTPEmailBackend(EmailBackend):
             self._submissions(messages, result), window=options.bulk_window, sessions=options.bulk_sessions
         )
         for submission, report in finished:
-            message = cast("EmailMessage", submission.key)
+            number, message = cast("tuple[int, EmailMessage]", submission.key)
             try:
                 result.accepted += self._settle(message, submission, report)
             except OSError as error:
-                result.failure(message, error)
+                result.failure(number, message, error)
 
     def _submissions(self, messages: Iterable[EmailMessage], result: BulkResult) -> Iterator[Submission]:
-        for message in messages:
-            result.messages += 1
+        for number, message in enumerate(messages, 1):
+            result.messages = number
             try:
                 submission = self._submission(message)
             except ValueError as error:
-                result.failure(message, error)
+                result.failure(number, message, error)
             else:
                 if submission is not None:
-                    yield submission
+                    yield dataclasses.replace(submission, key=(number, message))
 
     def _submission(self, message: EmailMessage) -> Submission | None:
         """Return the envelope and octets of a message, or None where nobody is to have it."""
@@ -261,7 +261,7 @@ class RobustSMTPEmailBackend(EmailBackend):
         if not message.recipients():
             return None
         envelope, data = to_submission(message, message_id_domain=self.local_hostname)
-        return Submission(envelope, data, key=message)
+        return Submission(envelope, data)
 
     def _settle(self, message: EmailMessage, submission: Submission, report: SubmissionReport) -> bool:
         """Leave the report where callers look for it; raise what they are to be told, or return what counts."""

@@ -18,24 +18,30 @@ MOST_FAILURES: Final = 100
 
 @dataclass(slots=True)
 class BulkResult:
-    """Counts of messages. ``failures`` holds the first hundred with their errors, in the order of their ends."""
+    """Counts of messages, and those that failed with their errors, a hundred at most."""
 
     messages: int = 0
     """Taken from the caller, those without recipients included."""
     accepted: int = 0
     """Accepted for at least one recipient: what ``send_messages()`` would have returned."""
     failed: int = 0
-    failures: list[tuple[EmailMessage, Exception]] = field(default_factory=list)
+    _failures: list[tuple[int, EmailMessage, Exception]] = field(default_factory=list)
 
-    def failure(self, message: EmailMessage, error: Exception) -> None:
-        """Note a message that ended in an error."""
+    def failure(self, number: int, message: EmailMessage, error: Exception) -> None:
+        """Note that the message with this number in the caller's order ended in an error."""
         self.failed += 1
-        if len(self.failures) < MOST_FAILURES:
-            self.failures.append((message, error))
+        if len(self._failures) < MOST_FAILURES:
+            self._failures.append((number, message, error))
+
+    @property
+    def failures(self) -> list[tuple[EmailMessage, Exception]]:
+        """The messages that failed and their errors, in the caller's order, whichever ended first."""
+        in_order = sorted(self._failures, key=lambda failure: failure[0])
+        return [(message, error) for _, message, error in in_order]
 
     def count(self) -> int:
         """Return how many messages were accepted, or raise the first error, with this result attached to it."""
-        if not self.failures:
+        if not self._failures:
             return self.accepted
         error = self.failures[0][1]
         if self.messages > 1:

@@ -82,7 +82,8 @@ def test_03_without_recipients_nothing_is_sent(build: Ways, smtp_server: Scripte
 def test_04_open_says_whether_it_opened(build: Ways, smtp_server: ScriptedServer) -> None:
     """open() returns True for a new connection, False when one is open, and None for a silenced error."""
     backend = build(**where(smtp_server))
-    assert backend.connection is None
+    before = backend.connection
+    assert before is None
     assert backend.open() is True
     assert backend.connection is not None
     assert backend.open() is False
@@ -318,7 +319,7 @@ def test_16_a_subclass_may_change_the_ssl_context(smtp_certs: CertificateAuthori
     made = []
 
     class Trusting(RobustSMTPEmailBackend):
-        @property
+        @property  # type: ignore[misc]  # Django documents it so, without a setter
         def ssl_context(self) -> ssl.SSLContext:
             context = super().ssl_context
             context.load_verify_locations(smtp_certs.ca_file)
@@ -455,7 +456,7 @@ def test_23_a_mailer_reads_its_options_alone() -> None:
     for options, port in cases:
         mailers = {"shop": {"BACKEND": PATH, "OPTIONS": {"host": "mail.example.org", **options}}}
         with override_settings(MAILERS=mailers, EMAIL_POOL_SIZE=7):
-            backend = mail.mailers["shop"]
+            backend: Any = mail.mailers["shop"]
             assert (backend.alias, backend.host, backend.port) == ("shop", "mail.example.org", port)
             assert (backend.username, backend.password, backend.timeout) == (None, None, None)
             assert backend.config.port == port
@@ -489,7 +490,8 @@ def test_24_unknown_keywords_without_alias_are_let_pass(caplog: pytest.LogCaptur
     """Without an alias unknown keywords are ignored (6.1 warns); one that looks like a typo is logged."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        backend = RobustSMTPEmailBackend(**{"from": "x", "pool_sizes": 3})
+        unknown: dict[str, Any] = {"from": "x", "pool_sizes": 3}
+        backend = RobustSMTPEmailBackend(**unknown)
     assert not hasattr(backend, "pool_sizes")
     assert "Did you mean 'pool_size'?" in caplog.text
     texts = [str(warning.message) for warning in caught]

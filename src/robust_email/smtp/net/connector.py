@@ -86,7 +86,10 @@ class Connector:
             try:
                 return self._open_socket(config.host, config.port, deadline.remaining())
             except OSError as error:
-                raise SessionFailure(failure_of(error, Phase.CONNECT, config.endpoint)) from error
+                failure = failure_of(error, Phase.CONNECT, config.endpoint)
+                if error.errno is None and error.args:  # a guard's own words, which say whom it refused and why
+                    failure = replace(failure, text=f"{config.endpoint}: {error}")
+                raise SessionFailure(failure) from error
         answer = self._resolver.resolve(config.host, config.port, deadline.within(config.timeouts.dns))
         if answer.stale_age is not None and self._on_stale is not None:
             self._on_stale(answer.stale_age)

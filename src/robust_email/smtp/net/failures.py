@@ -89,7 +89,7 @@ def _plain_words(exc: BaseException, number: int | None, phase: Phase) -> tuple[
         return FailureKind.CONNECTION_REFUSED, "nothing listens there (connection refused); check EMAIL_PORT"
     if isinstance(exc, EOFError):
         return FailureKind.CLOSED, "the server closed the connection"
-    reason = os.strerror(number) if number is not None else str(exc) or type(exc).__name__
+    reason = os.strerror(number) if number is not None else type(exc).__name__
     if number in _UNREACHABLE or (phase is Phase.CONNECT and not isinstance(exc, ConnectionError)):
         return FailureKind.UNREACHABLE, f"there is no way to it from here ({reason})"
     return FailureKind.RESET, f"the connection broke ({reason})"

@@ -1,0 +1,491 @@
+"""What real applications do to the backend beyond ``send_mail()`` (docs: drop-in), each in the words of its code."""
+
+from __future__ import annotations
+
+import logging
+import smtplib
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+from django.core import mail
+from django.core.mail import EmailMessage
+from django.core.mail.backends import smtp
+
+from robust_email import _compat
+from robust_email.backend import RobustSMTPEmailBackend
+from robust_email.checks import check_mailers
+from robust_email.registry import registry
+from robust_email.testing import At, Close, Fault, Reply, Reset, Script, ScriptedServer
+from tests.contract.test_behaviours import dead_port, letter, where
+from tests.contract.ways import PATH, by_hand, legacy_settings
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from robust_email.testing.certs import CertificateAuthority
+    from robust_email.testing.pytest_plugin import ServerFactory
+
+QUICK = {"timeout": 5, "connection_retry_delay": 0}
+
+
+def backend_for(
+    server: ScriptedServer,
+    kind: type[RobustSMTPEmailBackend] = RobustSMTPEmailBackend,
+    **more: Any,  # noqa: ANN401 - any option
+) -> Any:  # noqa: ANN401 - any subclass
+    """Build a backend by hand."""
+    return by_hand(kind, **QUICK, **where(server), **more)
+
+
+# -- pretix
+
+
+@pytest.mark.skipif(_compat.HAS_MAILERS, reason="get_connection() is deprecated from Django 6.1")
+def test_pretix_builds_tenants_backends_from_a_key_value_store() -> None:
+    """Strings and empty strings are taken for what they mean; explicit None means the setting."""
+    with ScriptedServer(Script(accounts={"tenant": "secret"})) as server, legacy_settings(EMAIL_TIMEOUT=60):
+        backend = mail.get_connection(
+            backend=PATH,
+            host=server.host,
+            port=str(server.port),
+            username="tenant",
+            password="secret",
+            use_tls="False",
+            use_ssl="",
+            fail_silently=False,
+            timeout=None,
+        )
+        assert isinstance(backend, RobustSMTPEmailBackend)
+        assert (backend.port, backend.use_tls, backend.use_ssl, backend.timeout) == (server.port, False, False, 60)
+        assert backend.send_messages([letter()]) == 1
+        assert server.accepted[0].user == "tenant"
+        assert (backend.username, backend.host) == ("tenant", server.host)
+
+
+def test_pretix_tenants_do_not_share_sessions() -> None:
+    """Two accounts at one relay have a pool each."""
+    with ScriptedServer(Script(accounts={"one": "1", "two": "2"})) as server:
+        for name, password in (("one", "1"), ("two", "2"), ("one", "1"), ("two", "2")):
+            assert backend_for(server, username=name, password=password).send_messages([letter()]) == 1
+        assert [message.user for message in server.accepted] == ["one", "two", "one", "two"]
+        assert server.connections == 2
+
+
+class Guard:
+    """An SSRF guard as pretix has it: a mixin over smtplib's ``_get_socket``."""
+
+    allowed = True
+    asked: ClassVar[list[tuple[str, int, float]]]
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        type(self).asked.append((host, port, timeout))
+        if not type(self).allowed:
+            raise OSError(f"Connections to {host} are not allowed")
+        return super()._get_socket(host, port, timeout)  # type: ignore[misc, no-any-return]  # smtplib's
+
+
+class GuardedSMTP(Guard, smtplib.SMTP):
+    """The guard in clear."""
+
+    asked: ClassVar[list[tuple[str, int, float]]] = []
+
+
+class GuardedSMTP_SSL(Guard, smtplib.SMTP_SSL):  # noqa: N801 - smtplib's way
+    """The guard under implicit TLS."""
+
+    asked: ClassVar[list[tuple[str, int, float]]] = []
+
+
+class GuardedBackend(RobustSMTPEmailBackend):
+    """pretix's ``CheckPrivateNetworkSmtpBackend``."""
+
+    @property
+    def connection_class(self) -> type[smtplib.SMTP]:
+        """Guard either way."""
+        return GuardedSMTP_SSL if self.use_ssl else GuardedSMTP
+
+
+@pytest.fixture
+def guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the guard allow everything and forget what it saw."""
+    for kind in (GuardedSMTP, GuardedSMTP_SSL):
+        monkeypatch.setattr(kind, "allowed", True)
+        monkeypatch.setattr(kind, "asked", [])
+
+
+@pytest.mark.usefixtures("guard")
+def test_pretix_guard_is_asked_for_every_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An overridden connection_class makes each socket, reconnects included; what it refuses is not connected to."""
+    with ScriptedServer() as server:
+        assert backend_for(server).send_messages([letter()]) == 1
+        backend = backend_for(server, GuardedBackend)
+        assert backend.send_messages([letter()]) == 1
+        assert len(GuardedSMTP.asked) == 1, "a pool is not shared between connection classes"
+        host, port, timeout = GuardedSMTP.asked[0]
+        assert (host, port) == (server.host, server.port)
+        assert 0 < timeout <= 5
+        registry.close()
+        assert backend.send_messages([letter()]) == 1
+        assert len(GuardedSMTP.asked) == 2
+        registry.close()
+        connections = server.connections
+        monkeypatch.setattr(GuardedSMTP, "allowed", False)
+        with pytest.raises(OSError, match="are not allowed"):
+            backend.open()
+        with pytest.raises(OSError, match="are not allowed"):
+            backend.send_messages([letter()])
+        assert server.connections == connections
+
+
+@pytest.mark.usefixtures("guard")
+def test_pretix_guard_under_implicit_tls(smtp_certs: CertificateAuthority) -> None:
+    """The guard makes the socket; the engine encrypts it and verifies the certificate all the same."""
+    with ScriptedServer(Script(implicit_tls=smtp_certs.server_context())) as server:
+        trusting = backend_for(server, GuardedBackend, use_ssl=True, ssl_cafile=str(smtp_certs.ca_file))
+        assert trusting.send_messages([letter()]) == 1
+        assert server.accepted[0].encrypted
+        with pytest.raises(OSError, match="certificate"):
+            backend_for(server, GuardedBackend, use_ssl=True).open()
+        assert len(GuardedSMTP_SSL.asked) == 2
+
+
+def pretix_test_button(backend: Any) -> None:  # noqa: ANN401 - a backend
+    """As pretix's and pretalx's ``test()``."""
+    try:
+        backend.open()
+        backend.connection.ehlo_or_helo_if_needed()
+        code, text = backend.connection.mail("shop@example.org", [])
+        if code != 250:
+            raise smtplib.SMTPSenderRefused(code, text, "shop@example.org")
+        code, text = backend.connection.rcpt("testdummy@example.org", [])
+        if code not in {250, 251}:
+            raise smtplib.SMTPRecipientsRefused({"testdummy@example.org": (code, text)})
+    finally:
+        backend.close()
+
+
+def test_pretix_test_button(smtp_faults: ServerFactory) -> None:
+    """The test button's dialogue works, and its unfinished transaction does not reach the next mail."""
+    server = smtp_faults()
+    backend = backend_for(server, pool_size=1)
+    pretix_test_button(backend)
+    assert backend.send_messages([letter()]) == 1
+    assert server.connections == 1
+    [accepted] = server.accepted
+    assert accepted.forward_paths == ("ann@example.org",)
+    with pytest.raises(smtplib.SMTPRecipientsRefused):
+        pretix_test_button(backend_for(smtp_faults(Fault(At.RCPT, Reply("550 5.1.1 no such user")))))
+    with pytest.raises(smtplib.SMTPSenderRefused):
+        pretix_test_button(backend_for(smtp_faults(Fault(At.MAIL, Reply("550 5.7.1 not you")))))
+
+
+def test_pretix_test_button_says_what_is_wrong() -> None:
+    """A wrong password raises in open(), after one attempt, with a text worth showing; close() works after that."""
+    with ScriptedServer(Script(accounts={"user": "right"})) as server:
+        backend = backend_for(server, username="user", password="wrong")
+        with pytest.raises(smtplib.SMTPAuthenticationError, match="535"):
+            pretix_test_button(backend)
+        assert server.connections == 1
+    with pytest.raises(ConnectionRefusedError):
+        pretix_test_button(by_hand(RobustSMTPEmailBackend, **QUICK, **dead_port()))
+
+
+def test_a_session_lost_in_the_test_button_is_not_pooled(smtp_faults: ServerFactory) -> None:
+    """A connection that breaks under the facade raises SMTPServerDisconnected; the next mail has a new one."""
+    server = smtp_faults(Fault(At.RCPT, Close(), times=1))
+    backend = backend_for(server)
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        pretix_test_button(backend)
+    assert backend.send_messages([letter()]) == 1
+    assert server.connections == 2
+
+
+def test_pretix_decides_by_codes(smtp_faults: ServerFactory) -> None:
+    """A 4yz is an SMTPResponseException with its code, or SMTPRecipientsRefused with (code, bytes) for each."""
+    with pytest.raises(smtplib.SMTPResponseException) as deferred:
+        backend_for(smtp_faults(Fault(At.BEFORE_FINAL, Reply("432 4.3.2 too busy")))).send_messages([letter()])
+    assert deferred.value.smtp_code == 432
+    assert deferred.value.smtp_error == b"4.3.2 too busy"
+    server = smtp_faults(Fault(At.RCPT, Reply("450 4.2.1 later")))
+    message = EmailMessage("s", "b", "shop@example.org", ["a@example.org", "b@example.org"])
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        backend_for(server).send_messages([message])
+    assert refused.value.recipients == {
+        "a@example.org": (450, b"4.2.1 later"),
+        "b@example.org": (450, b"4.2.1 later"),
+    }
+
+
+def test_a_broken_mail_that_is_sent_again_keeps_its_message_id(smtp_faults: ServerFactory) -> None:
+    """An application's own retry of the same object carries the same Message-ID, so that a receiver can fold it."""
+    server = smtp_faults(Fault(At.FINAL, Close(), times=1))
+    message = letter()
+    with pytest.raises(smtplib.SMTPException, match="IN DOUBT"):
+        backend_for(server).send_messages([message])
+    assert backend_for(server).send_messages([message]) == 1
+    assert len(server.accepted) == 2
+    assert len({accepted.message_id for accepted in server.accepted}) == 1
+
+
+# -- weblate
+
+
+def test_weblate_asks_for_the_class_and_meddles_with_smtplib_only(smtp_server: ScriptedServer) -> None:
+    """The backend is a Django SMTP backend; its connection is no smtplib.SMTP, so weblate leaves it alone."""
+    backend = backend_for(smtp_server)
+    assert issubclass(type(backend), smtp.EmailBackend)
+    backend.open()
+    assert not isinstance(backend.connection, smtplib.SMTP)
+    with pytest.raises(smtplib.SMTPNotSupportedError, match="sendmail"):
+        backend.connection.data(b"Subject: hi\r\n\r\n")
+    backend.close()
+
+
+def test_weblate_sends_on_through_a_dead_connection(smtp_faults: ServerFactory) -> None:
+    """One opened backend, many sends, a connection that dies between two: replaced, nothing lost, nothing doubled."""
+    server = smtp_faults(Fault(At.FINAL, Reply("250 2.0.0 taken", close=True), times=1))
+    backend = backend_for(server)
+    backend.open()
+    for number in range(4):
+        assert backend.send_messages([letter(f"user{number}@example.org")]) == 1
+    backend.close()
+    assert [accepted.forward_paths for accepted in server.accepted] == [(f"user{n}@example.org",) for n in range(4)]
+    assert server.connections == 2
+
+
+def test_weblate_checks_with_a_timeout(smtp_faults: ServerFactory) -> None:
+    """open() really asks the server and takes the time-out at most, though each step would fit in it."""
+    server = smtp_faults(
+        Fault(At.GREETING, Reply(delay=0.25)), Fault(At.EHLO, Reply(delay=0.25)), accounts={"user": "secret"}
+    )
+    backend = by_hand(RobustSMTPEmailBackend, **where(server), username="user", password="secret", timeout=0.4)
+    with pytest.raises(TimeoutError):
+        backend.open()
+    backend.close()
+
+
+# -- wagtail, mayan, reviewboard, misago, helpdesk, DKIM signers
+
+
+def test_wagtail_gives_none_for_everything(smtp_server: ScriptedServer) -> None:
+    """None for each argument, fail_silently included, means the settings; a backend is true."""
+    with legacy_settings(EMAIL_HOST=smtp_server.host, EMAIL_PORT=smtp_server.port):
+        backend = by_hand(RobustSMTPEmailBackend, username=None, password=None, fail_silently=None)
+    assert bool(backend)
+    assert backend.fail_silently is False
+    assert backend.send_messages([letter()]) == 1
+
+
+def test_mayan_sends_after_the_with_block(smtp_server: ScriptedServer) -> None:
+    """A backend is usable again after close(); an unknown keyword is ignored."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        unknown: dict[str, Any] = {"from": "shop@example.org"}
+        backend = RobustSMTPEmailBackend(**where(smtp_server), **unknown)
+    with backend as connection, warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        message = letter(connection=connection)
+    assert backend.send_messages([message]) == 1
+
+
+class ReviewBoardBackend(RobustSMTPEmailBackend):
+    """``_send()`` overridden, calling ``super()`` and then using the connection."""
+
+    seen: list[tuple[Any, bool]]
+
+    def _send(self, message: EmailMessage, *args: Any, **kwargs: Any) -> bool:  # type: ignore[override]  # theirs  # noqa: ANN401 - theirs
+        sent = super()._send(message, *args, **kwargs)
+        type(self).seen.append((self.connection.timeout, sent))
+        return sent
+
+
+def test_reviewboard_overrides_send(smtp_faults: ServerFactory) -> None:
+    """send_messages() calls an overridden _send() per message, with a connection that is alive until it returns."""
+    server = smtp_faults(Fault(At.RCPT, Reply("550 5.1.1 no"), subject="bad@"))
+    ReviewBoardBackend.seen = []
+    backend = backend_for(server, ReviewBoardBackend, pool_size=1, pool_timeout=0.5)
+    assert backend.send_messages([letter(), letter()]) == 2
+    with pytest.raises(smtplib.SMTPRecipientsRefused):
+        backend.send_messages([letter("bad@example.org"), letter()])
+    assert ReviewBoardBackend.seen == [(5.0, True)] * 3
+    assert backend.connection is None
+    assert server.connections == 1
+
+
+class SigningBackend(RobustSMTPEmailBackend):
+    """``_send()`` as DKIM backends have it: their own octets through ``connection.sendmail()``."""
+
+    def _send(self, email_message: EmailMessage) -> bool:
+        octets = b"X-Signed: yes\n" + bytes(email_message.message())
+        try:
+            self.connection.sendmail(email_message.from_email, email_message.recipients(), octets)
+        except smtplib.SMTPException:
+            if not self.fail_silently:
+                raise
+            return False
+        return True
+
+
+def test_signing_backends_submit_through_the_facade(smtp_faults: ServerFactory) -> None:
+    """connection.sendmail() submits with retries and a report on the message, as smtplib would have answered."""
+    server = smtp_faults(Fault(At.DATA, Reset(), times=1))
+    backend = backend_for(server, SigningBackend, pipelining=False)
+    message = letter()
+    assert backend.send_messages([message]) == 1
+    assert server.accepted[-1].data.startswith(b"X-Signed: yes\r\n")
+    assert vars(message)["smtp_report"].accepted == ("ann@example.org",)
+    server.add_fault(Fault(At.RCPT, Reply("550 5.1.1 no such user"), subject="bob"))
+    backend.open()
+    answer = backend.connection.sendmail(
+        "Shop <s@example.org>", ["a@example.org", "bob@example.org"], b"Subject: x\n\n"
+    )
+    assert answer == {"bob@example.org": (550, b"5.1.1 no such user")}
+    with pytest.raises(smtplib.SMTPRecipientsRefused):
+        backend.connection.sendmail("s@example.org", "bob@example.org", "Subject: x\r\n\r\n")
+    with pytest.raises(smtplib.SMTPNotSupportedError, match="RET=FULL"):
+        backend.connection.sendmail("s@example.org", "ann@example.org", b"\r\n", ["RET=FULL"])
+    backend.close()
+
+
+def test_misago_sends_many_at_once(smtp_faults: ServerFactory) -> None:
+    """One failure does not lose the rest: all are tried, then the first error says how many were accepted."""
+    server = smtp_faults(Fault(At.RCPT, Reply("550 5.1.1 no such user"), subject="bad"))
+    messages = [letter(f"{name}@example.org") for name in ("a", "bad1", "b", "not an address", "bad2", "c")]
+    messages[3].to = ["not an address"]
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        backend_for(server).send_messages(iter(messages))
+    assert [accepted.forward_paths[0] for accepted in server.accepted] == [f"{n}@example.org" for n in "abc"]
+    bulk = vars(refused.value)["bulk"]
+    assert vars(refused.value)["accepted_count"] == bulk.accepted == 3
+    assert (bulk.messages, bulk.failed) == (6, 3)
+    assert sorted(messages.index(message) for message, _ in bulk.failures) == [1, 3, 4]
+    assert "3 of 6 messages were accepted" in refused.value.__notes__[0]
+    assert vars(messages[0])["smtp_report"].accepted
+    assert vars(messages[3])["smtp_report"] is None
+    quiet = backend_for(server, fail_silently=True)
+    with pytest.raises(ValueError, match="Invalid address"):
+        quiet.send_messages(messages)
+    assert quiet.send_messages([letter("bad@example.org"), letter()]) == 1
+
+
+def test_helpdesk_tells_network_errors_from_refusals() -> None:
+    """A refused connection is an OSError that is no SMTPException."""
+    with pytest.raises(ConnectionRefusedError) as raised:
+        by_hand(RobustSMTPEmailBackend, **QUICK, **dead_port()).send_messages([letter()])
+    assert not isinstance(raised.value, smtplib.SMTPException)
+
+
+def test_an_overridden_open_is_called_as_django_calls_it(smtp_server: ScriptedServer) -> None:
+    """A subclass that fetches its password in open() is asked first; open() giving None sends nothing."""
+
+    class Fetching(RobustSMTPEmailBackend):
+        def open(self) -> bool | None:
+            self.host, self.port = smtp_server.host, smtp_server.port
+            return super().open()
+
+    backend = by_hand(Fetching, **QUICK, **dead_port())
+    assert backend.send_messages([letter()]) == 1
+    assert backend.connection is None
+    vars(backend)["open"] = lambda: None
+    backend.connection = object()
+    assert backend.send_messages([letter()]) == 0
+
+
+def test_a_connection_of_somebody_elses_is_used_as_django_would(smtp_server: ScriptedServer) -> None:
+    """What was assigned to connection gets the mail by its sendmail(), and quit() at the end."""
+    backend = by_hand(RobustSMTPEmailBackend, **QUICK, **dead_port())
+    backend.connection = smtplib.SMTP(smtp_server.host, smtp_server.port)
+    assert backend.send_messages([letter(), letter()]) == 2
+    backend.close()
+    assert len(smtp_server.accepted) == 2
+    assert smtp_server.commands["QUIT"] == 1
+
+
+def test_methods_that_are_not_called_are_pointed_out() -> None:
+    """A connection_class that overrides data() gets a system check, not silence."""
+
+    class Recording(smtplib.SMTP):
+        def data(self, msg: Any) -> Any:  # noqa: ANN401 - smtplib's
+            return super().data(msg)
+
+    class Backend(RobustSMTPEmailBackend):
+        connection_class = Recording
+
+    globals()["RecordingBackend"] = Backend
+    with legacy_settings(EMAIL_BACKEND=f"{__name__}.RecordingBackend"):
+        [found] = [message for message in check_mailers() if message.id == "robust_email.W008"]
+    assert "overrides data" in found.msg
+
+
+def test_threads_share_a_backend(smtp_server: ScriptedServer) -> None:
+    """A long-lived backend serves several threads, each message with its own report."""
+    backend = backend_for(smtp_server, pool_size=3)
+    messages = [letter(f"user{number}@example.org") for number in range(12)]
+    counts: list[int] = []
+    threads = [
+        threading.Thread(target=lambda own: counts.append(sum(backend.send_messages([m]) for m in own)), args=(part,))
+        for part in (messages[:4], messages[4:8], messages[8:])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counts == [4, 4, 4]
+    assert all(vars(message)["smtp_report"].accepted == tuple(message.to) for message in messages)
+    assert smtp_server.connections <= 3
+
+
+class MailingHandler(logging.Handler):
+    """A log handler that mails what it is given through the default relay, as ``AdminEmailHandler`` does."""
+
+    def __init__(self, build: Callable[[], RobustSMTPEmailBackend]) -> None:
+        super().__init__(logging.WARNING)
+        self.build = build
+        self.results: list[object] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Mail it; errors rise, as Django's handler lets them from 6.1 on."""
+        self.results.append(None)
+        place = len(self.results) - 1
+        self.results[place] = self.build().send_messages([letter("admin@example.org", headers={"X": record.name})])
+
+
+@pytest.mark.parametrize("faults", [[Fault(At.AUTH, Reply("535 5.7.8 no"))], [Fault(At.RCPT, Reply("550 5.1.1 no"))]])
+def test_a_handler_that_mails_our_errors_neither_recurses_nor_waits(faults: list[Fault]) -> None:
+    """A mail about a relay's failure, through that relay, from a log handler, is let go: no recursion, no waiting."""
+    with ScriptedServer(Script(faults=faults, accounts={"user": "secret"})) as server:
+
+        def build() -> Any:  # noqa: ANN401 - a backend
+            return backend_for(server, username="user", password="secret", pool_size=1, pool_timeout=30)
+
+        handler = MailingHandler(build)
+        logger = logging.getLogger("robust_email")
+        logger.addHandler(handler)
+        try:
+            with pytest.raises(smtplib.SMTPException):
+                build().send_messages([letter()])
+        finally:
+            logger.removeHandler(handler)
+        assert handler.results
+        assert set(handler.results) == {0}
+        assert server.connections == 1
+
+
+def test_a_handler_may_mail_through_another_relay(smtp_faults: ServerFactory) -> None:
+    """The line about one relay may be mailed through another; when that fails too, there it ends."""
+    failing = smtp_faults(Fault(At.RCPT, Reply("550 5.1.1 no")))
+    for faults, expected in (((), 1), ((Fault(At.RCPT, Reply("550 5.1.1 no either")),), None)):
+        other = smtp_faults(*faults)
+        handler = MailingHandler(lambda other=other: backend_for(other))  # type: ignore[misc]  # binds the loop's server
+        logger = logging.getLogger("robust_email")
+        logger.addHandler(handler)
+        try:
+            with pytest.raises(smtplib.SMTPRecipientsRefused):
+                backend_for(failing).send_messages([letter()])
+        finally:
+            logger.removeHandler(handler)
+        assert handler.results[0] == expected
+        assert other.connections == 1
