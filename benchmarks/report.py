@@ -105,10 +105,10 @@ def page(result: Row) -> str:
     parts = [
         "# Measured\n",
         (
-            f"Python {result['python']}, Django {result['django']}, {result['machine']}, two shared cores, loopback; "
-            f"{result['minutes']:.0f} minutes. Every peer in every round, in turn; medians. Mails per second, in brackets "
-            "round trips per mail where the line has a delay. At RTT 0 the server and its clients share two cores: trust "
-            "those cells for their order of magnitude. Bold is the best of the cell.\n"
+            f"Python {result['python']}, Django {result['django']}, {result['machine']}, two cores, loopback; "
+            f"{result['minutes']:.0f} minutes. Every peer in every round, in turn; medians. Mails per second, in "
+            "brackets round trips per mail where the line has a delay. At RTT 0 the server and its clients share two "
+            "cores: trust those cells for their order of magnitude. Bold is the best of the cell.\n"
         ),
         "## Claims\n",
         "| claim | measured | promised | |\n|---|---|---|---|",
