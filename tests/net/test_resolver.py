@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import threading
 import time
@@ -302,6 +303,7 @@ def test_a_forked_child_looks_up_by_itself(soon: Deadline) -> None:
         child = os.fork()
         if child == 0:
             status = 1
+            signal.alarm(20)  # a child that hangs is killed, and fails the test
             try:
                 dns.awake = threading.Event()
                 dns.awake.set()

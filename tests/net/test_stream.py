@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from robust_email.smtp.net.deadline import Deadline
+from robust_email.smtp.net.readiness import wait_any
 from robust_email.smtp.net.stream import Stream
 from robust_email.testing.clock import FakeClock
 from tests.net.peers import read, read_exactly, reset, write_all
@@ -218,6 +219,14 @@ def test_a_stream_without_internet_addresses_has_no_peer_and_is_not_loopback() -
     with theirs:
         assert (stream.peer, stream.peer_is_loopback, stream.own_address) == ("", False, "")
         stream.close()
+
+
+def test_a_descriptor_in_error_is_ready_for_whoever_waits() -> None:
+    """Waiting for a closed descriptor ends at once: using it then raises what happened."""
+    sock = socket.socket()
+    descriptor = sock.fileno()
+    sock.close()
+    assert wait_any({descriptor}, {descriptor}, Deadline.after(5.0)) == ({descriptor}, {descriptor})
 
 
 def test_without_poll_select_does_the_same(pair: Pair, soon: Deadline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,30 @@ def test_a_large_body_survives_a_peer_that_reads_late(
     stream.close()
 
 
+def test_a_record_begun_is_counted_by_itself_when_more_is_offered(
+    serve: Callable[[Behaviour], Peer], certs: CertificateAuthority, server_context: ssl.SSLContext, soon: Deadline
+) -> None:
+    """OpenSSL would finish the old record and begin a new one in one call, and could not say how far it came."""
+    full = threading.Event()
+
+    def read_late(connection: socket.socket) -> None:
+        with server_context.wrap_socket(connection, server_side=True) as tls:
+            full.wait(10.0)
+            while tls.recv(65_536):
+                pass
+
+    stream = encrypted(serve(read_late), certs, soon)
+    while stream.write_some(b"x" * 9000):
+        pass
+    full.set()
+    taken = 0
+    while not taken:
+        stream.wait(read=False, write=True, deadline=soon)
+        taken = stream.write_some([b"x" * 9000, b"y" * 1000])
+    assert taken == 9000
+    stream.close()
+
+
 def test_a_small_buffer_and_a_large_one_share_a_record(
     serve: Callable[[Behaviour], Peer], certs: CertificateAuthority, soon: Deadline
 ) -> None:
