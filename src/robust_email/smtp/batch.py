@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from robust_email.smtp.conveyor import Conveyor, TransactionResult
 from robust_email.smtp.events import AttemptFailed
+from robust_email.smtp.failure import Failure, FailureKind
 from robust_email.smtp.opening import SessionUnavailable
-from robust_email.smtp.outcome import TOO_MANY_RECIPIENTS, Disposition, Scope, Verdict
+from robust_email.smtp.outcome import TOO_MANY_RECIPIENTS, Disposition, Scope, Verdict, classify_failure
 from robust_email.smtp.phases import Phase
 from robust_email.smtp.protocol.replies import ReplyClass
 from robust_email.smtp.report import AttemptRecord, SubmissionReport
 from robust_email.smtp.retry import retry_now
+from robust_email.smtp.spread import Shared
 
 if TYPE_CHECKING:
     from robust_email.smtp.address import ForwardPath
@@ -71,6 +73,7 @@ BeforeFinal = Callable[[Sequence[Submission]], None]
 """Called with the mails whose end-of-data mark is about to leave; what it raises stops them."""
 
 Finished = tuple[Submission, SubmissionReport]
+Source = Iterator[Submission] | Shared
 
 
 class Batch:
@@ -79,26 +82,35 @@ class Batch:
     def __init__(
         self,
         client: SubmissionClient,
-        source: Iterator[Submission],
+        source: Source,
         deadline: Deadline,
         window: int,
         before_final: BeforeFinal | None,
     ) -> None:
-        """Nothing is taken from ``source`` before ``run`` has a session for it."""
+        """Nothing is taken from ``source`` before ``run`` has a session for it, but the first."""
         self._client = client
         self._source = source
         self._deadline = deadline
         self._window = window
         self._before_final = before_final
         self._waiting: deque[Job] = deque()
+        self._elsewhere: list[Job] = []
+        """Jobs that go on with another session, in their order."""
         self._fresh = False
         self._pause = 0.0
+        self._source_error: BaseException | None = None
 
     def run(self) -> Iterator[Finished]:
-        """Yield each submission with its report, as they end. Raises only what ``before_final`` raised."""
+        """Yield each submission with its report, as they end.
+
+        Raises only what ``before_final`` or the source raised, once everything under way was answered.
+        """
         while (first := self._take()) is not None:
             self._waiting.appendleft(first)
             self._wait()
+            if self._deadline.expired:
+                yield from self._all_with(_TOO_LATE, None)
+                break
             try:
                 attempt = first.failed_attempts + 1
                 with self._client.pool.lease(self._deadline, fresh=self._fresh, attempt=attempt) as lease:
@@ -106,12 +118,20 @@ class Batch:
                     yield from self._over(lease)
             except SessionUnavailable as exc:
                 yield from self._without_session(exc)
+        if self._source_error is not None:
+            raise self._source_error
 
     def _take(self) -> Job | None:
         if self._waiting:
             return self._waiting.popleft()
-        submission = next(self._source, None)
-        return None if submission is None else Job(submission, self._client.clock())
+        if self._source_error is not None:
+            return None
+        try:
+            item = next(self._source, None)
+        except Exception as exc:  # noqa: BLE001 - raised by run, when what is under way has its verdicts
+            self._source_error = exc
+            return None
+        return Job(item, self._client.clock()) if isinstance(item, Submission) else item
 
     def _wait(self) -> None:
         pause, self._pause = self._pause, 0.0
@@ -128,10 +148,12 @@ class Batch:
         )
         for result in conveyor.run(self._take, self._waiting.appendleft):
             finished = self._settle(result, lease)
+            if self._fresh:
+                conveyor.stop()
             if finished is not None:
                 yield finished
-            if self._pause or self._fresh:
-                return
+        self._waiting.extendleft(reversed(self._elsewhere))
+        self._elsewhere.clear()
 
     def _hook(self) -> Callable[[Sequence[Job]], None] | None:
         before_final = self._before_final
@@ -142,14 +164,28 @@ class Batch:
     # -- no session
 
     def _without_session(self, exc: SessionUnavailable) -> Iterator[Finished]:
-        """Decide on another attempt; else the same verdict holds for all that waits, since all go the same way."""
+        """Decide on another attempt; else the same verdict holds for all that waits, since all go the same way.
+
+        Unless others work on the same source, with sessions that they have: then it is left to them.
+        """
         verdict, front = exc.verdict, self._waiting[0]
         front.attempts.append(AttemptRecord(len(front.attempts) + 1, verdict.phase, 0.0, verdict))
         if self._pause_and_retry(front, verdict):
             return
+        if isinstance(self._source, Shared) and self._source.leave_to_others(self._waiting):
+            self._waiting.clear()
+            self._source = iter(())
+            return
+        yield from self._all_with(verdict, exc.__cause__ or exc)
+
+    def _all_with(self, verdict: Verdict, cause: BaseException | None) -> Iterator[Finished]:
+        """One verdict for everybody who is still to be reached; being late explains less than what came before it."""
         while (job := self._take()) is not None:
-            job.cause = exc.__cause__ or exc
-            yield self._finish(job, dict.fromkeys(map(str, job.remaining), verdict))
+            job.cause = cause or job.cause
+            paths = [str(path) for path in job.remaining]
+            yield self._finish(
+                job, {path: verdict for path in paths if verdict is not _TOO_LATE or path not in job.verdicts}
+            )
 
     # -- after a transaction
 
@@ -169,18 +205,21 @@ class Batch:
             )
         )
         again = self._again(result, job)
-        job.verdicts.update((path, verdict) for path, verdict in found.items())
+        job.verdicts.update(found)
         open_paths = {str(path) for path in job.remaining} - set(found)
-        again_paths = open_paths | {path for path, verdict in found.items() if again(verdict)}
+        again_paths = open_paths | {path for path, verdict in found.items() if _not_taken(verdict) and again(verdict)}
         if not again_paths:
             return self._finish(job, {})
         job.remaining = tuple(path for path in job.remaining if str(path) in again_paths)
-        self._waiting.appendleft(job)
+        if self._fresh or lease.session.broken:
+            self._elsewhere.append(job)
+        else:
+            self._waiting.appendleft(job)
         return None
 
     def _again(self, result: TransactionResult, job: Job) -> Callable[[Verdict], bool]:
         """Which verdicts of this transaction are followed by another one at once, or after a pause."""
-        if result.mishandled and not self._client.serves_stepwise:
+        if result.mishandled:
             self._client.remember_stepwise()
             self._fresh = True
             return lambda _verdict: True
@@ -188,16 +227,21 @@ class Batch:
         if lost is not None and self._try_again(result, job, lost):
             return _of_session
         reply = result.mail_reply
-        if reply is not None and reply.klass is ReplyClass.TRANSIENT and self._free_retry(result, job):
-            # "Too many messages in this session": a new one may begin (OpenSMTPD: 452 after 100).
+        if reply is not None and reply.klass is ReplyClass.TRANSIENT and result.session_had_accepted:
+            # "Too many messages in this session" (OpenSMTPD: 452 after 100): a new one begins. There this mail is
+            # among the first, so this comes to an end.
+            self._fresh = True
             return lambda _verdict: True
         return _enough_for_one_transaction(result)
 
     def _try_again(self, result: TransactionResult, job: Job, lost: Verdict) -> bool:
+        if lost.phase is Phase.AWAIT_FINAL:
+            return False
         if self._free_retry(result, job):
             return True
-        self._fresh = self._pause_and_retry(job, lost)
-        return self._fresh
+        retried = self._pause_and_retry(job, lost)
+        self._fresh = self._fresh or retried
+        return retried
 
     def _pause_and_retry(self, job: Job, verdict: Verdict) -> bool:
         """Count a failed attempt; whether there is to be another, for which ``_pause`` is set then."""
@@ -207,8 +251,9 @@ class Batch:
         if decision is not None and decision.delay >= self._deadline.remaining():
             decision = None
         delay = decision.delay if decision else None
-        client.tell(AttemptFailed(client.config.endpoint, job.failed_attempts, policy.attempts, verdict, delay))
-        self._pause = delay or 0.0
+        if not self._pause:  # else the same loss was told of with another message of the window
+            client.tell(AttemptFailed(client.config.endpoint, job.failed_attempts, policy.attempts, verdict, delay))
+        self._pause = max(self._pause, delay or 0.0)
         return decision is not None
 
     def _free_retry(self, result: TransactionResult, job: Job) -> bool:
@@ -233,6 +278,14 @@ class Batch:
         )
         self._client.submitted(report)
         return job.submission, report
+
+
+_TOO_LATE = classify_failure(Failure(FailureKind.TIMEOUT, Phase.POOL, "the deadline passed before it was begun"))
+
+
+def _not_taken(verdict: Verdict) -> bool:
+    """Whether another transaction cannot double anything: the guard before every repetition."""
+    return verdict.disposition in {Disposition.DEFERRED, Disposition.REFUSED}
 
 
 def _of_session(verdict: Verdict) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from robust_email.smtp.failure import SessionFailure
+from robust_email.smtp.outcome import Scope
 from robust_email.smtp.preparation import Prepared, Unfit, prepare
 from robust_email.smtp.protocol.client import IllegalCommandError
 from robust_email.smtp.protocol.states import SessionState
@@ -42,7 +43,9 @@ class TransactionResult:
     mishandled: bool = False
     """The server lost its way in a pipeline; the same mail may be tried step by step."""
     session_was_used: bool = False
-    """The session had carried a transaction before, so that its limits may explain a refusal."""
+    """The session had carried a transaction before, so that its age may explain its end."""
+    session_had_accepted: bool = False
+    """It had taken a mail before, so that its limits may explain a refusal."""
     mail_reply: Reply | None = None
     cause: BaseException | None = None
 
@@ -74,6 +77,10 @@ class Conveyor:
         self._stopped: Exception | None = None
         self._exhausted = False
 
+    def stop(self) -> None:
+        """Begin nothing more; what is under way is still answered, by ``run``."""
+        self._exhausted = True
+
     def run(self, take: Callable[[], Job | None], put_back: Callable[[Job], None]) -> Iterator[TransactionResult]:
         """Yield results in the order of the queue. ``take`` gives the next job, ``put_back`` returns an unstarted one.
 
@@ -88,7 +95,7 @@ class Conveyor:
             except SessionFailure as exc:
                 self._session.broken = True
                 yield from self._lost(exc)
-                return
+                break
             owner = sent.token
             assert isinstance(owner, Transaction)  # noqa: S101 - every command here is said by one
             try:
@@ -129,22 +136,23 @@ class Conveyor:
 
     def _has_room(self, batch: list[tuple[Job, Prepared, Manner]]) -> bool:
         under_way = len(self._riding) + len(batch)
-        if self._exhausted or self._stopped is not None or not self._session_goes_on(under_way):
+        if self._exhausted or self._stopped is not None or not self._session_goes_on(len(batch), under_way):
             return False
         if under_way == 0:
-            return True
+            return self._session.usage.transactions == 0 or self._session.is_alive()
         octets = sum(riding.octets for riding in self._riding) + sum(len(entry[1].content) for entry in batch)
         overlapping = all(entry.transaction.manner.overlaps for entry in self._riding)
         return overlapping and under_way < self._window and octets < self._session.config.wire.window_octets
 
-    def _session_goes_on(self, under_way: int) -> bool:
+    def _session_goes_on(self, in_batch: int, under_way: int) -> bool:
         session = self._session
         limits = session.config.pool
         most = min(limits.max_messages, session.extensions.max_messages or limits.max_messages)
         return (
             not session.broken
+            and not self._deadline.expired
             and self._dialogue.protocol.state is not SessionState.MUST_QUIT
-            and session.usage.transactions < most
+            and session.usage.transactions + in_batch < most
             and (under_way > 0 or session.usage.refusals_in_a_row < limits.max_refusals)
         )
 
@@ -158,13 +166,14 @@ class Conveyor:
         state = self._dialogue.protocol.assumed_state
         if self._transport is Transport.STEPWISE:
             return Manner(self._transport, reset_first=state is SessionState.TRANSACTION, envelope_first=False)
+        reset_first = used or state is SessionState.TRANSACTION
         idle = self._clock() - session.usage.last_used
         envelope_first = (
             (not self._riding and not follows_in_batch and used and idle > wire.cautious_idle)
             or len(prepared.content) > wire.cautious_octets
             or len(prepared.paths) > wire.cautious_recipients
         )
-        return Manner(self._transport, reset_first=used, envelope_first=envelope_first)
+        return Manner(self._transport, reset_first=reset_first, envelope_first=envelope_first)
 
     def _start(self, batch: list[tuple[Job, Prepared, Manner]]) -> None:
         overlapping = [job for job, _, manner in batch if manner.overlaps]
@@ -192,16 +201,24 @@ class Conveyor:
 
     def _result(self, riding: _Riding, failure: SessionFailure | None = None) -> TransactionResult:
         transaction, usage = riding.transaction, self._session.usage
+        verdicts = tuple(transaction.verdicts(self._dialogue, failure.failure if failure else None))
         usage.last_used = self._clock()
-        self._session.broken = self._session.broken or transaction.spent_session
-        usage.refusals_in_a_row = usage.refusals_in_a_row + 1 if transaction.all_refused else 0
+        if transaction.spent_session or any(verdict.scope is Scope.SESSION for verdict in verdicts):
+            self._session.broken = True
+        had_accepted = usage.accepted > 0
+        if transaction.all_refused:
+            usage.refusals_in_a_row += 1
+        else:
+            usage.refusals_in_a_row = 0
+            usage.accepted += 1
         return TransactionResult(
             job=riding.job,
             paths=transaction.prepared.paths,
-            verdicts=tuple(transaction.verdicts(self._dialogue, failure.failure if failure else None)),
+            verdicts=verdicts,
             seconds=self._clock() - riding.started,
             mishandled=transaction.mishandled,
             session_was_used=riding.session_was_used,
+            session_had_accepted=had_accepted,
             mail_reply=transaction.mail_reply,
             cause=(failure.__cause__ or failure) if failure else None,
         )

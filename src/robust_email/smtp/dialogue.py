@@ -14,7 +14,7 @@ from robust_email.smtp.net.deadline import Deadline
 from robust_email.smtp.net.failures import failure_of
 from robust_email.smtp.phases import Phase
 from robust_email.smtp.protocol.client import ClientProtocol, ProtocolViolationError, Sent
-from robust_email.smtp.protocol.states import Verb
+from robust_email.smtp.protocol.states import SessionState, Verb
 from robust_email.smtp.transcript import client_line, server_lines
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Dialogue:
             )
         try:
             self.stream.start_tls(context, deadline)
-        except OSError as exc:
+        except (OSError, ValueError) as exc:  # ValueError: a host name that no certificate can carry
             raise SessionFailure(failure_of(exc, Phase.TLS, self._endpoint)) from exc
         self.protocol.tls_established()
 
@@ -132,6 +132,8 @@ class Dialogue:
     def _exchange(self, deadline: Deadline) -> None:
         """One round: hand over what the kernel takes, then wait for it to take more or for the peer to speak."""
         head = self.protocol.outstanding
+        if head is not None and self.protocol.state is SessionState.MUST_QUIT and not self.protocol.is_written(head):
+            raise self._failure_at(self.phase_of(head), FailureKind.CLOSED, "the server ended the session")
         try:
             self._write()
             patience = self._patience_for(head).within(deadline.remaining())

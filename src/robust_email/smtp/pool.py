@@ -59,7 +59,10 @@ class _Waiter:
 
 
 class SessionPool:
-    """At most ``limits.size`` sessions. ``open_session(deadline, attempt)`` opens one or raises ``SessionUnavailable``."""
+    """At most ``limits.size`` sessions.
+
+    ``open_session(deadline, attempt)`` opens one or raises ``SessionUnavailable``.
+    """
 
     def __init__(
         self,
@@ -177,7 +180,11 @@ class SessionPool:
         return expired
 
     def _await(self, waiter: _Waiter, until: Deadline) -> Session | None:
-        waiter.event.wait(min(until.remaining(), threading.TIMEOUT_MAX))
+        try:
+            waiter.event.wait(min(until.remaining(), threading.TIMEOUT_MAX))
+        except BaseException:  # a signal handler's, such as Celery's soft time limit
+            self._stop_waiting(waiter)
+            raise
         with self._lock:
             if waiter.served:
                 return waiter.session
@@ -187,6 +194,17 @@ class SessionPool:
             "(EMAIL_POOL_TIMEOUT); raise EMAIL_POOL_SIZE if the relay allows more connections"
         )
         raise SessionUnavailable(classify_failure(Failure(FailureKind.TIMEOUT, Phase.POOL, text)))
+
+    def _stop_waiting(self, waiter: _Waiter) -> None:
+        """Leave the queue, and pass on what was given meanwhile."""
+        with self._lock:
+            if not waiter.served:
+                self._waiters.remove(waiter)
+                return
+        if waiter.session is None:
+            self._release_place()
+        else:
+            self._give_back(waiter.session)
 
     def _open(self, deadline: Deadline, attempt: int) -> Session:
         generation = self._generation

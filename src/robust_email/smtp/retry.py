@@ -32,13 +32,13 @@ class RetryDecision:
 def retry_now(verdict: Verdict, attempt: int, policy: OpeningRetry, dice: Dice) -> RetryDecision | None:
     """Whether to try again within this submission after ``attempt`` (from 1) ended in ``verdict``.
 
-    Only for what a new session can mend: DEFERRED with scope SESSION or ENDPOINT. Not after waiting in vain for a
-    free session, nor for a certificate that will be the same in two seconds. The delay doubles from
-    ``policy.delay``, with up to a quarter of jitter so that workers do not come back as one.
+    Only for what a new session can mend: DEFERRED with scope SESSION or ENDPOINT, before the end of data. Not after
+    waiting in vain for a free session, nor for a certificate that will be the same in two seconds. The delay doubles
+    from ``policy.delay``, with up to a quarter of jitter so that workers do not come back as one.
     """
     if verdict.disposition is not Disposition.DEFERRED or verdict.scope not in {Scope.SESSION, Scope.ENDPOINT}:
         return None
-    if verdict.phase is Phase.POOL or attempt >= policy.attempts:
+    if verdict.phase in {Phase.POOL, Phase.AWAIT_FINAL} or attempt >= policy.attempts:
         return None
     if verdict.failure is not None and verdict.failure.kind is FailureKind.CERTIFICATE:
         return None

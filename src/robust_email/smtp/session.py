@@ -39,6 +39,7 @@ class Usage:
     opened_at: float
     last_used: float
     transactions: int = 0
+    accepted: int = 0
     refusals_in_a_row: int = 0
 
 
@@ -68,7 +69,12 @@ class Session:
     @property
     def ready(self) -> bool:
         """Whether another transaction can begin here, as far as the dialogue goes."""
-        return not self.broken and self.dialogue.protocol.state in {SessionState.READY, SessionState.TRANSACTION}
+        protocol = self.dialogue.protocol
+        return (
+            not self.broken
+            and protocol.state in {SessionState.READY, SessionState.TRANSACTION}
+            and protocol.outstanding is None
+        )
 
     def reason_to_end(self, limits: PoolLimits, now: float) -> str | None:
         """Why this session should not be used again, judged without touching the network."""
@@ -84,8 +90,8 @@ class Session:
         return "refusals" if self.usage.refusals_in_a_row >= limits.max_refusals else None
 
     def is_alive(self) -> bool:
-        """Look at the socket, without a round trip, for an end of connection or an unsolicited 421."""
-        alive = self.dialogue.stream.liveness().alive
+        """Look at the socket, without a round trip, for an end of connection or something unsolicited, a 421 mostly."""
+        alive = not self.dialogue.protocol.has_buffered_input and self.dialogue.stream.liveness().alive
         self.broken = self.broken or not alive
         return alive
 
@@ -100,7 +106,7 @@ class Session:
     def close(self) -> None:
         """QUIT without waiting for the answer: a slow 221 must not delay anybody (RFC 5321 allows to ask, no more)."""
         dialogue = self.dialogue
-        if self.ready and dialogue.protocol.outstanding is None:
+        if self.ready:
             dialogue.say(Verb.QUIT, commands.QUIT)
             dialogue.flush_now()
         dialogue.protocol.connection_ended()

@@ -5,30 +5,58 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from robust_email.smtp.batch import Finished, Submission
+    from robust_email.smtp.batch import Finished, Job, Submission
 
 
-class _Shared:
-    """An iterator that several threads may take from; ends for all when one of them failed."""
+class Shared:
+    """An iterator that several workers take from; ends for all when one of them failed.
 
-    def __init__(self, source: Iterable[Submission]) -> None:
+    A worker that can get no session leaves what it took to those that have one.
+    """
+
+    def __init__(self, source: Iterable[Submission], workers: int) -> None:
+        """Serve ``workers`` threads."""
         self._source = iter(source)
+        self._left: deque[Job] = deque()
         self._lock = threading.Lock()
+        self._at_work = workers
+        self._gone: set[int] = set()
         self.stopped = False
 
-    def __iter__(self) -> Iterator[Submission]:
+    def __iter__(self) -> Iterator[Submission | Job]:
         return self
 
-    def __next__(self) -> Submission:
+    def __next__(self) -> Submission | Job:
         with self._lock:
             if self.stopped:
                 raise StopIteration
-            return next(self._source)
+            return self._left.popleft() if self._left else next(self._source)
+
+    def leave_to_others(self, jobs: Iterable[Job]) -> bool:
+        """Give up as a worker, leaving ``jobs``; ``False`` for the last one, who has nobody to leave them to."""
+        with self._lock:
+            if self._at_work <= 1:
+                return False
+            self._at_work -= 1
+            self._gone.add(threading.get_ident())
+            self._left.extend(jobs)
+            return True
+
+    def is_done(self) -> bool:
+        """A worker asks whether it may end. If so, nothing more is left to it."""
+        with self._lock:
+            if threading.get_ident() in self._gone:
+                return True
+            if self._left and not self.stopped:
+                return False
+            self._at_work -= 1
+            return True
 
 
 class _Done:
@@ -39,21 +67,24 @@ class _Done:
 
 
 def spread(
-    source: Iterable[Submission], workers: int, work: Callable[[Iterator[Submission]], Iterator[Finished]]
+    source: Iterable[Submission], workers: int, work: Callable[[Shared], Iterator[Finished]]
 ) -> Iterator[Finished]:
     """Run ``work`` in ``workers`` threads over one shared iterator and yield what they yield.
 
     The queue between is bounded, so memory is too. The first error of a worker is raised once all have ended what
     they had under way. When the caller stops early, so do the workers, after what they have under way.
     """
-    shared = _Shared(source)
+    shared = Shared(source, workers)
     results: queue.Queue[Finished | _Done] = queue.Queue(maxsize=8 * workers)
 
     def run() -> None:
         error: BaseException | None = None
         try:
-            for finished in work(shared):
-                results.put(finished)
+            done = False
+            while not done:
+                for finished in work(shared):
+                    results.put(finished)
+                done = shared.is_done()
         except BaseException as exc:  # noqa: BLE001 - raised again in the caller's thread
             error = exc
             shared.stopped = True

@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from robust_email.smtp.batch import Batch, BeforeFinal, Finished, Submission
+from robust_email.smtp.batch import Batch, BeforeFinal, Finished, Source, Submission
 from robust_email.smtp.events import AttemptFailed, SessionClosed, SessionOpened, Submitted, notify, silent
 from robust_email.smtp.net.connector import Connector
 from robust_email.smtp.net.deadline import Deadline
@@ -99,9 +99,12 @@ class SubmissionClient:
         """Hand over many; yield each with its report as it ends. Takes from the iterable only as far as needed.
 
         Up to ``window`` messages (default: the configuration's) are under way on each of ``sessions`` sessions; a
-        session that dies leaves at most ``window`` in doubt, and the rest goes on elsewhere.
+        session that dies leaves at most ``window`` in doubt, and the rest goes on elsewhere. What ``before_final`` or
+        the iterable raises is raised when everything under way was answered. A caller who stops early learns no more
+        of what was under way.
         """
         window = window or self.config.wire.window
+        sessions = min(sessions, self.config.pool.size)
         if sessions <= 1:
             yield from self._batch(iter(submissions), deadline, window, before_final)
         else:
@@ -144,7 +147,7 @@ class SubmissionClient:
         self.tell(Submitted(self.config.endpoint, report))
 
     def _batch(
-        self, source: Iterator[Submission], deadline: Deadline | None, window: int, before_final: BeforeFinal | None
+        self, source: Source, deadline: Deadline | None, window: int, before_final: BeforeFinal | None
     ) -> Iterator[Finished]:
         return Batch(self, source, deadline or Deadline.never(self.clock), window, before_final).run()
 

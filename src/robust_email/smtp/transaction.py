@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from robust_email.smtp.failure import Failure
+from robust_email.smtp.failure import Failure, FailureKind
 from robust_email.smtp.outcome import Disposition, Scope, Verdict, classify_failure, classify_reply
 from robust_email.smtp.phases import Phase
 from robust_email.smtp.protocol import commands
@@ -87,26 +87,39 @@ class Transaction:
     def _script(self, dialogue: Dialogue) -> Iterator[None]:
         """The commands in order; each ``yield`` waits for the replies to all that was said."""
         stepwise = self.manner.transport is Transport.STEPWISE
+        if stepwise:
+            yield from self._envelope_stepwise(dialogue)
+        else:
+            self._envelope_at_once(dialogue)
+            if self.manner.envelope_first:
+                yield
+        answered = stepwise or self.manner.envelope_first
+        if not answered or (self._envelope_stands() and dialogue.protocol.state is not SessionState.MUST_QUIT):
+            yield from self._message(dialogue)
+
+    def _envelope_stepwise(self, dialogue: Dialogue) -> Iterator[None]:
+        """Each command after the reply to the one before it, as long as there is a point in going on."""
         if self.manner.reset_first:
             self._say(dialogue, Verb.RSET, commands.RSET)
-            if stepwise:
-                yield
-                if not self._was_positive(Verb.RSET):
-                    return
-        self._say(dialogue, Verb.MAIL, self.prepared.mail_line)
-        if stepwise:
             yield
-            if not self._was_positive(Verb.MAIL):
+            if not self._was_positive(Verb.RSET):
                 return
+        self._say(dialogue, Verb.MAIL, self.prepared.mail_line)
+        yield
+        if not self._was_positive(Verb.MAIL):
+            return
         for index, line in enumerate(self.prepared.rcpt_lines):
             self._recipient_of[self._say(dialogue, Verb.RCPT, line)] = index
-            if stepwise:
-                yield
-        if self.manner.envelope_first and not stepwise:
             yield
-        if (stepwise or self.manner.envelope_first) and not self._envelope_stands():
-            return
-        yield from self._message(dialogue)
+            if dialogue.protocol.state is SessionState.MUST_QUIT:
+                return
+
+    def _envelope_at_once(self, dialogue: Dialogue) -> None:
+        if self.manner.reset_first:
+            self._say(dialogue, Verb.RSET, commands.RSET)
+        self._say(dialogue, Verb.MAIL, self.prepared.mail_line)
+        for index, line in enumerate(self.prepared.rcpt_lines):
+            self._recipient_of[self._say(dialogue, Verb.RCPT, line)] = index
 
     def _message(self, dialogue: Dialogue) -> Iterator[None]:
         content = self.prepared.content
@@ -170,7 +183,8 @@ class Transaction:
 
         It then calls a command unknown, or out of order, whose predecessors it had accepted.
         """
-        if self.manner.transport is Transport.STEPWISE or self._closing:
+        final = self.final_reply
+        if self.manner.transport is Transport.STEPWISE or self._closing() or (final is not None and final.positive):
             return False
         if not self._was_positive(Verb.MAIL):
             return self.mail_reply is not None and self.mail_reply.code in _LOST
@@ -185,7 +199,7 @@ class Transaction:
 
     def _verdict(self, index: int, dialogue: Dialogue, lost: Failure | None) -> Verdict:
         mail, rcpt, final = self.mail_reply, self._rcpt_replies[index], self.final_reply
-        closing = self._closing or dialogue.protocol.closing_reply
+        closing = self._closing(lost) or dialogue.protocol.closing_reply
         if closing is not None and not (final is not None and final.positive):
             return self._under_closing(index, closing, dialogue)
         if mail is not None and not mail.positive:
@@ -202,23 +216,35 @@ class Transaction:
     @property
     def spent_session(self) -> bool:
         """Whether the server refused to begin anew, so that the session can carry nothing more."""
-        return self._closing is not None
+        return self._closing() is not None
 
-    @property
-    def _closing(self) -> Reply | None:
-        """The refusal of RSET: the server won't go on (Exim's 554 after too many commands that bring no mail)."""
+    def _closing(self, lost: Failure | None = None) -> Reply | None:
+        """The refusal of RSET: the server won't go on (Exim's 554 after too many commands that bring no mail).
+
+        Not where it then said nothing at all: a server that closes does close.
+        """
         reset = self._replies.get(Verb.RSET)
-        return reset if reset is not None and not reset.positive and not self._was_positive(Verb.MAIL) else None
+        if reset is None or reset.positive or self._was_positive(Verb.MAIL):
+            return None
+        return None if lost is not None and lost.kind is FailureKind.TIMEOUT else reset
 
     def _under_closing(self, index: int, closing: Reply, dialogue: Dialogue) -> Verdict:
         """The server announced that it would not go on, before it could have come to this message.
 
         A refusal it had given by then stands; a 503 is no refusal but an echo of the closing.
         """
-        for phase, reply in ((Phase.MAIL, self.mail_reply), (Phase.RCPT, self._rcpt_replies[index])):
+        own = (
+            (Phase.RSET, self._replies.get(Verb.RSET)),
+            (Phase.MAIL, self.mail_reply),
+            (Phase.RCPT, self._rcpt_replies[index]),
+            (Phase.DATA, self._replies.get(Verb.DATA)),
+            (Phase.AWAIT_FINAL, self.final_reply),
+        )
+        for phase, reply in own[1:3]:
             if reply is not None and reply.klass is ReplyClass.PERMANENT and reply.code != _BAD_SEQUENCE:
                 return classify_reply(phase, reply)
-        return Verdict(Disposition.DEFERRED, Scope.SESSION, self._phase(dialogue, taken=False), reply=closing)
+        met = next((phase for phase, reply in own if reply is closing), None)
+        return Verdict(Disposition.DEFERRED, Scope.SESSION, met or self._phase(dialogue, taken=False), reply=closing)
 
     def _without_mail(self, mail: Reply, final: Reply | None) -> Verdict:
         """MAIL was refused. A message accepted all the same went out in another's envelope (Exim without RSET)."""

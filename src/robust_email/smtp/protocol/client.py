@@ -42,6 +42,8 @@ class Sent:
     end: int
     """Octets written on this connection once the whole command, body included, was handed over."""
     token: object = None
+    alone: bool = False
+    """Whether nothing else was outstanding when it was said, so that no other command's reply can pass for its own."""
 
 
 class ClientProtocol:
@@ -75,7 +77,7 @@ class ClientProtocol:
         if verb not in states.MAY_SEND[state]:
             raise IllegalCommandError(f"{verb.value} is not legal in state {state.value!r}")
         self._queue(octets)
-        sent = Sent(verb, self._queued, token)
+        sent = Sent(verb, self._queued, token, alone=not self._outstanding)
         self._assumed = states.if_it_succeeds(state, verb)
         self._outstanding.append(sent)
         return sent
@@ -93,7 +95,7 @@ class ClientProtocol:
     @property
     def unwritten(self) -> int:
         """Octets queued and not yet handed over."""
-        return self._queued - self._written
+        return sum(map(len, self._to_write))
 
     def wrote(self, count: int) -> None:
         """``count`` octets were handed to the operating system."""
@@ -165,10 +167,33 @@ class ClientProtocol:
         if then is None:
             self.state = SessionState.CLOSED
             raise ProtocolViolationError(f"the server answered {sent.verb.value} with: {reply}", reply)
+        if len(self._outstanding) == 1 and self._reader.has_buffered and sent.verb is not Verb.STARTTLS:
+            then = self._with_surplus(sent)
         self._outstanding.popleft()
         self.state = then
+        if then is SessionState.MUST_QUIT:
+            # The server goes, or lost its place: whatever still left would only put a message in doubt.
+            self._to_write.clear()
         self._enter_await_final()
         return sent
+
+    def _with_surplus(self, sent: Sent) -> SessionState:
+        """More came than was asked for. A 421 behind the last reply is a goodbye; anything else is a reply too many.
+
+        Which of a group's replies was the one too many cannot be known, so none of the last is believed. The reply to
+        an end of data that was awaited alone is: nothing stood between. (Behind STARTTLS it is an injection, and
+        ``tls_established`` says so.)
+        """
+        try:
+            surplus = self._reader.next_reply()
+        except ReplySyntaxError:
+            surplus = None
+        if surplus is not None and surplus.code == states.SERVICE_CLOSING:
+            self.closing_reply = self.closing_reply or surplus
+        elif not (sent.alone and sent.verb.carries_final_mark):
+            self.state = SessionState.CLOSED
+            raise ProtocolViolationError(f"the server said more than was asked behind its reply to {sent.verb.value}")
+        return SessionState.MUST_QUIT
 
     def _enter_await_final(self) -> None:
         head = self.outstanding
