@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 from tests.servers.running import (
@@ -158,10 +159,27 @@ def _write_configuration(folder: Path, port: int, main: str, settings: Mapping[s
     for each in (configuration, folder / "queue", folder / "data"):
         each.mkdir()
     shutil.chown(folder / "data", "postfix")
+    _write_queue(folder / "queue")
     lines = [f"{name} = {value}\n" for name, value in settings.items()]
     (configuration / "main.cf").write_text(main + "".join(lines), "utf-8")
+    # Postfix waits until main.cf is two seconds old, lest it read half a file.
+    a_while_ago = time.time() - 60
+    os.utime(configuration / "main.cf", (a_while_ago, a_while_ago))
     (configuration / "master.cf").write_text(_MASTER.format(port=port), "utf-8")
     (folder / "recipients").write_text(_RECIPIENTS, "utf-8")
+
+
+def _write_queue(queue: Path) -> None:
+    """Make the queue's folders, so that the start need not check for them."""
+    for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "trace"):
+        (queue / name).mkdir(mode=0o700)
+        shutil.chown(queue / name, "postfix")
+    for name, mode in (("public", 0o2710), ("maildrop", 0o1730)):
+        (queue / name).mkdir()
+        shutil.chown(queue / name, "postfix", "postdrop")
+        (queue / name).chmod(mode)
+    (queue / "pid").mkdir()
+    (queue / "quick-start").touch()
 
 
 def _write_accounts(folder: Path, accounts: Mapping[str, str]) -> None:
