@@ -16,7 +16,7 @@ from robust_email.smtp.config import DnsPolicy, SmtpConfig, Timeouts, TlsMode, T
 from robust_email.smtp.failure import FailureKind, SessionFailure
 from robust_email.smtp.net.connector import Connector
 from robust_email.smtp.net.deadline import Deadline
-from robust_email.smtp.net.race import STAGGER, interleave
+from robust_email.smtp.net.race import STAGGER, EveryAddressFailed, connect_first, interleave
 from robust_email.smtp.net.resolver import Resolver, SocketAddress
 from robust_email.smtp.phases import Phase
 from robust_email.testing.clock import FakeClock
@@ -157,6 +157,47 @@ def test_no_descriptor_is_left_behind(unused_port: int) -> None:
     with black_hole(V4, "127.0.0.1") as port, pytest.raises(SessionFailure):
         connector(("127.0.0.1", port), ("127.0.0.1", unused_port)).connect(Deadline.after(0.05))
     gc.collect()
+
+
+class Interrupted(BaseException):
+    """What a worker's soft time limit, or Ctrl-C, raises anywhere."""
+
+
+class InterruptingClock:
+    """Real time, until the given number of looks at it; then the interruption."""
+
+    def __init__(self, looks: int) -> None:
+        """Count down from ``looks``."""
+        self.left = looks
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        self.left -= 1
+        if self.left < 0:
+            raise Interrupted
+        return time.monotonic()
+
+
+@pytest.mark.parametrize("looks", range(1, 12))
+def test_an_interruption_leaves_nothing_open(looks: int, greeter: Peer, certs: CertificateAuthority) -> None:
+    """Wherever it strikes, in the race or in the handshake, the sockets are closed and it goes on its way."""
+    tls = TlsPolicy(TlsMode.IMPLICIT, cafile=str(certs.ca_file))
+    with black_hole(V4, "127.0.0.1") as port:
+        resolver = dns(("127.0.0.1", port), ("127.0.0.1", greeter.port))
+        under_test = Connector(SmtpConfig("mx.test", tls=tls), resolver=resolver)
+        with pytest.raises((Interrupted, SessionFailure)):
+            under_test.connect(Deadline(time.monotonic() + 5.0, InterruptingClock(looks)))
+    gc.collect()
+    with contextlib.suppress(OSError):
+        greeter.connect().close()
+
+
+def test_a_family_that_this_machine_lacks(greeter: Peer, soon: Deadline) -> None:
+    """Where IPv6 is compiled out or switched off, the next address is tried."""
+    unknown = SocketAddress(99, ("::1", greeter.port))
+    connect_first([unknown, SocketAddress(V4, ("127.0.0.1", greeter.port))], soon).close()
+    with pytest.raises(EveryAddressFailed, match="not supported"):
+        connect_first([unknown], soon)
 
 
 def test_the_source_address_is_bound(serve: Callable[[Behaviour], Peer], soon: Deadline) -> None:

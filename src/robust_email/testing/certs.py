@@ -150,6 +150,9 @@ def _by_hand(common_name: str, issuer: trustme.CA | None, *names: str) -> tuple[
         authority_key = serialization.load_pem_private_key(issuer.private_key_pem.bytes(), password=None)
         if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
             raise TypeError("trustme has changed the kind of its keys")
+        # Python 3.13 verifies strictly, and would refuse a certificate without it for that reason alone.
+        issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+        builder = builder.add_extension(issuer_key, critical=False)
         signed = builder.issuer_name(authority.subject).sign(authority_key, hashes.SHA256())
     key_pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

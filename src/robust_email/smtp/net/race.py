@@ -84,6 +84,8 @@ class _Race:
         except OSError as error:  # IPv6 switched off, or no descriptor left
             self._failed.append((address, error))
             return
+        descriptor = sock.fileno()
+        self._running[descriptor] = sock, address
         try:
             sock.setblocking(False)
             if self._source_address is not None:
@@ -91,13 +93,9 @@ class _Race:
             with contextlib.suppress(BlockingIOError):
                 sock.connect(address.sockaddr)
         except OSError as error:
+            del self._running[descriptor]
             sock.close()
             self._failed.append((address, error))
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            self._running[sock.fileno()] = sock, address
 
     def _winner(self, until: Deadline) -> socket.socket | None:
         """Wait for the running attempts; a failed one ends the wait, so that the next may start."""
