@@ -119,3 +119,20 @@ def test_exim_tires_of_conversation(exim: ServerStarter) -> None:
     """More than so many commands without mail end the session with 554."""
     server = exim(settings={"smtp_accept_max_nonmail": "3"})
     assert b"554" in replies_to(server, b"EHLO c\r\n" + b"NOOP\r\n" * 6)
+
+
+def test_opensmtpd_counts_mails_and_refuses_pipelining(opensmtpd: ServerStarter) -> None:
+    """It offers neither PIPELINING nor CHUNKING, and says 452 to one mail too many in a session."""
+    server = opensmtpd(max_mails=2)
+    assert not {"PIPELINING", "CHUNKING"} & server.offered()
+    with smtplib.SMTP(server.host, server.port) as client:
+        for number in (1, 2):
+            refused = client.sendmail(
+                SENDER, ["good@example.org", "bad@example.org"], content(f"<{number}@example.org>")
+            )
+            assert refused["bad@example.org"][0] == 550
+        with pytest.raises(smtplib.SMTPSenderRefused, match="452"):
+            client.sendmail(SENDER, ["good@example.org"], content("<3@example.org>"))
+    taken = server.wait_for_ledger(2)
+    assert sorted(taken) == [("good@example.org", "<1@example.org>"), ("good@example.org", "<2@example.org>")]
+    assert b"500" in replies_to(server, b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRSET\r\n")
