@@ -48,7 +48,7 @@ def opensmtpd(
 ) -> Iterator[RunningServer]:
     """Run OpenSMTPD in clear text; ``max_mails`` per session instead of 100.
 
-    Raises :exc:`ValueError` for TLS and accounts: Debian's 6.8 answers every handshake with an internal error, since its
+    Raises :exc:`ValueError` for TLS and accounts: Debian's 6.8 answers every handshake with an internal error, as its
     key-keeping process does not get along with OpenSSL 3.
     """
     if tls or accounts:
