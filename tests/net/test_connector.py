@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robust_email.smtp.config import DnsPolicy, SmtpConfig, Timeouts, TlsMode, TlsPolicy
+from robust_email.smtp.errors import ConfigurationError
 from robust_email.smtp.failure import FailureKind, SessionFailure
 from robust_email.smtp.net.connector import Connector
 from robust_email.smtp.net.deadline import Deadline
@@ -216,6 +217,19 @@ def test_a_source_address_of_somebody_else(greeter: Peer, soon: Deadline) -> Non
         connector(("127.0.0.1", greeter.port), source="192.0.2.1").connect(soon)
     assert caught.value.failure.kind is FailureKind.UNREACHABLE
     greeter.connect().close()
+
+
+def test_a_source_address_on_an_interface_that_is_not_here(greeter: Peer, soon: Deadline) -> None:
+    """A wrong scope is found by ``getaddrinfo``, not by ``bind``, and is a failure all the same."""
+    with pytest.raises(SessionFailure):
+        connector(("::1", greeter.port), source="fe80::1%nowhere0").connect(soon)
+    greeter.connect().close()
+
+
+def test_a_name_as_source_address_is_refused_when_it_is_configured() -> None:
+    """Binding to a name would ask the DNS, outside every deadline."""
+    with pytest.raises(ConfigurationError, match="source_address"):
+        SmtpConfig("mx.test", source_address="mx.test")
 
 
 def test_dns_gets_its_own_share_of_the_deadline() -> None:

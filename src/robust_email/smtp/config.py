@@ -7,6 +7,7 @@ Secrets do not show in ``repr``. Durations are seconds, sizes are octets.
 from __future__ import annotations
 
 import enum
+import ipaddress
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -162,6 +163,10 @@ class SmtpConfig:
         name = self.local_hostname
         if name is not None and (not name or any(ch <= " " or ch > "~" for ch in name)):
             raise ConfigurationError("local_hostname must be printable ASCII without spaces")
+        if self.source_address is not None and not _is_ip_address(self.source_address):
+            raise ConfigurationError(
+                "source_address must be an IP address of this machine; a name would need DNS first"
+            )
         _require_positive(self.timeouts, "opening", "command", "block", "final_reply", "dns")
         _require_positive(self.pool, "size", "wait", "max_idle", "max_age", "max_messages", "max_refusals")
         _require_positive(self.retry, "attempts")
@@ -173,6 +178,14 @@ class SmtpConfig:
     def endpoint(self) -> str:
         """``host:port``, as logs and errors name the relay."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _require_positive(part: object, *names: str) -> None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 OpenSocket = Callable[[str, int, float], socket.socket]
 """``(host, port, seconds) -> connected socket``: replaces look-up and connect, for those who must see each address."""
 
-_LEAST_TELLING = (FailureKind.UNREACHABLE, FailureKind.RESET, FailureKind.TIMEOUT, FailureKind.CONNECTION_REFUSED)
-"""Of several addresses' failures the last in this order is reported: no IPv6 route says little, a refusal much."""
+_TELLING = {FailureKind.RESET: 1, FailureKind.TIMEOUT: 2, FailureKind.CONNECTION_REFUSED: 3}
+"""Of several addresses' failures the highest here is reported: that there is no IPv6 route says little."""
 
 
 class Connector:
@@ -102,7 +102,7 @@ class Connector:
 
     def _most_telling(self, error: EveryAddressFailed, stale_age: float | None) -> tuple[Failure, OSError]:
         found = [(failure_of(reason, Phase.CONNECT, self._config.endpoint), reason) for _, reason in error.tried]
-        failure, cause = max(found, key=lambda pair: _LEAST_TELLING.index(pair[0].kind))
+        failure, cause = max(found, key=lambda pair: _TELLING.get(pair[0].kind, 0))
         text = f"{failure.text} [{error if len(found) > 1 else error.tried[0][0]}]"
         if stale_age is not None:
             text += f" [the addresses are from {stale_age:.0f} s ago: DNS fails now]"
