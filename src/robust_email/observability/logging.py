@@ -105,7 +105,7 @@ class LogWriter:
             "SMTP connection error on attempt %d/%d: %s",
             event.attempt,
             event.attempts,
-            masked(verdict.reason),
+            masked(verdict.reason).removeprefix(f"{event.endpoint}: "),
             extra={
                 "smtp_endpoint": event.endpoint,
                 "smtp_attempt": event.attempt,

@@ -11,6 +11,7 @@ from robust_email.smtp import errors
 from robust_email.smtp.failure import Failure, FailureKind
 from robust_email.smtp.outcome import Disposition, Scope, Verdict
 from robust_email.smtp.phases import Phase
+from robust_email.smtp.transcript import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ def error_for(report: SubmissionReport, *, partial: bool = False, sender: str = 
             return None
         error = errors.PartlyAccepted(
             f"{report.endpoint} accepted {len(report.accepted)} of {len(report.verdicts)} recipients "
-            f"({len(report.refused)} refused, {len(report.deferred)} deferred); {verdict.reason}. "
+            f"({len(report.refused)} refused, {len(report.deferred)} deferred); {_reason(verdict, report.endpoint)}. "
             "Submit again to report.retryable only."
         )
     else:
@@ -150,7 +151,8 @@ def _no_session(failure: Failure, text: str) -> errors.SMTPConnectionError:
 def _in_doubt_text(report: SubmissionReport, verdict: Verdict) -> str:
     return (
         f"IN DOUBT: {report.endpoint} received the whole message and the session ended before its answer "
-        f"({verdict.reason}). The server may have accepted it for {len(report.in_doubt)} recipient(s). "
+        f"({_reason(verdict, report.endpoint)}). "
+        f"The server may have accepted it for {len(report.in_doubt)} recipient(s). "
         "This is not a refusal: submitting it again may deliver it twice. Look for Message-ID "
         f"{report.message_id or '(none)'} in the server's log."
     )
@@ -159,5 +161,10 @@ def _in_doubt_text(report: SubmissionReport, verdict: Verdict) -> str:
 def _sentence(verdict: Verdict, endpoint: str) -> str:
     what = "refused" if verdict.disposition is Disposition.REFUSED else "deferred"
     if verdict.reply is not None:
-        return f"{endpoint} {what} {_PHASE_WORDS[verdict.phase]}: {verdict.reply}"
-    return f"{endpoint}, {_PHASE_WORDS[verdict.phase]}: {verdict.reason}"
+        return f"{endpoint} {what} {_PHASE_WORDS[verdict.phase]}: {_reason(verdict, endpoint)}"
+    return f"{endpoint}, {_PHASE_WORDS[verdict.phase]}: {_reason(verdict, endpoint)}"
+
+
+def _reason(verdict: Verdict, endpoint: str) -> str:
+    """Servers repeat addresses in their replies; the text of an error ends up in logs and on pages."""
+    return masked(verdict.reason).removeprefix(f"{endpoint}: ")
