@@ -10,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 from difflib import get_close_matches
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import global_settings, settings
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from robust_email._compat import configuration_error
@@ -32,7 +34,7 @@ from robust_email.smtp import (
 from robust_email.smtp.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -42,13 +44,16 @@ __all__ = [
     "MailerOptions",
     "default_from_email",
     "is_set_to_none",
+    "options_of_settings",
     "own_options",
+    "project_settings",
     "read_option",
     "read_options",
     "report_unknown_options",
     "smtp_config",
     "task_time_limit",
     "unknown_email_settings",
+    "uses_time_zones",
 ]
 
 _logger: Final = logging.getLogger("robust_email.backend")
@@ -86,13 +91,21 @@ def own_options(given: Mapping[str, object], *, alias: str | None = None) -> Mai
 
     Raises as ``read_options``.
     """
-    if alias is None:
-        given = {name: given.get(name, _setting(name)) for name in OWN_OPTIONS}
-    return read_options(given, alias=alias)
+    return read_options(given, alias=alias, defaults=options_of_settings() if alias is None else None)
 
 
-def _setting(name: str) -> object:
-    return getattr(settings, OPTIONS[name].setting, None)
+@cache
+def options_of_settings() -> MailerOptions:
+    """Read the settings that Django doesn't know, once: a backend is made for every mail. Errors as above."""
+    return read_options({name: getattr(settings, OPTIONS[name].setting, None) for name in OWN_OPTIONS})
+
+
+def _forget_settings(*, setting: str, **_: object) -> None:
+    if setting.startswith("EMAIL_"):
+        options_of_settings.cache_clear()
+
+
+setting_changed.connect(_forget_settings, dispatch_uid="robust_email.conf")
 
 
 def report_unknown_options(given: Mapping[str, object], *, alias: str | None) -> None:
@@ -132,6 +145,16 @@ def unknown_email_settings() -> list[str]:
         for name in dir(settings)
         if name.startswith("EMAIL_") and name not in ours and not hasattr(global_settings, name)
     ]
+
+
+def project_settings(names: Iterable[str]) -> dict[str, object]:
+    """Return what the project has set of these; for parts of the package with settings of their own."""
+    return {name: getattr(settings, name) for name in names if hasattr(settings, name)}
+
+
+def uses_time_zones() -> bool:
+    """Tell whether the project's datetimes are aware (``USE_TZ``)."""
+    return bool(settings.USE_TZ)
 
 
 def smtp_config(options: MailerOptions, *, alias: str | None = None) -> SmtpConfig:
