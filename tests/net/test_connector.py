@@ -1,3 +1,5 @@
+"""Connecting: several addresses, black holes, interruptions, TLS from the first octet, and the words for failing."""
+
 from __future__ import annotations
 
 import contextlib

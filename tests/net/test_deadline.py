@@ -1,3 +1,5 @@
+"""Deadlines run down, never come back, and are never outlived by a phase."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Each network error has its kind, its phase and its words."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""The stream without a socket keeps the promises that sessions are tested against."""
+
 from __future__ import annotations
 
 import ssl

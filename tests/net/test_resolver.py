@@ -1,3 +1,5 @@
+"""Names to addresses: one lookup for all, deadlines that hold, old answers where DNS fails, forked children."""
+
 from __future__ import annotations
 
 import ipaddress

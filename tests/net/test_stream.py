@@ -1,3 +1,5 @@
+"""A stream in the clear: exact counts, exact deadlines, and who is still there."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,3 +1,5 @@
+"""The same over TLS, and threats S12, S13 and S18 on the way there."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,3 +1,5 @@
+"""TLS contexts: verified whatever is configured, shared, and renewed with their files."""
+
 from __future__ import annotations
 
 import os

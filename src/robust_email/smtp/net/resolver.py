@@ -172,7 +172,7 @@ class Resolver:
             found = (self._getaddrinfo or socket.getaddrinfo)(*key, type=socket.SOCK_STREAM)
             lookup.addresses = tuple(dict.fromkeys(SocketAddress(family, address) for family, *_, address in found))
             if not lookup.addresses:
-                raise socket.gaierror(socket.EAI_NONAME, "getaddrinfo returned no address")  # noqa: TRY301
+                raise socket.gaierror(socket.EAI_NONAME, "getaddrinfo returned no address")  # noqa: TRY301 - one way out for all
         except Exception as error:  # noqa: BLE001 - carried to whoever waits, and raised there
             lookup.error = error
         finally:
