@@ -96,6 +96,15 @@ def test_the_connection_ends_at_any_moment(at: At) -> None:
         assert wire.rest() == b"421 4.3.2 bye\r\n"
 
 
+def test_a_close_over_unread_input_is_a_fin() -> None:
+    """What the client wrote meanwhile does not turn the end of the stream into a reset."""
+    with faulty(At.QUIT, Reply(delay=0.1)) as server, ready(server) as wire:
+        wire.write(b"QUIT\r\n")
+        server.wait_for(lambda server: server.commands["QUIT"] == 1)
+        wire.write(b"NOOP\r\n")
+        assert wire.rest().startswith(b"221 ")
+
+
 @pytest.mark.parametrize("at", ROUTES)
 def test_silence_at_any_moment(at: At) -> None:
     """A stalled server says nothing, and closes at once all the same."""

@@ -140,8 +140,8 @@ class Channel:
                 return
             self._open = False
             with contextlib.suppress(OSError):
+                # First, because closing over unread octets sends a RST and no FIN.
                 socket.socket.shutdown(self._socket, socket.SHUT_WR)
-                self._drain()
             self._release()
         self.record.closed()
 
@@ -207,12 +207,6 @@ class Channel:
         self._selector.close()
         for sock in (self._socket, self._wake_reader, self._wake_writer):
             sock.close()
-
-    def _drain(self) -> None:
-        """Take unread octets out of the kernel: closing over them would send a RST in place of the FIN."""
-        self._socket.settimeout(0.0)
-        while socket.socket.recv(self._socket, _CHUNK):
-            pass
 
     @contextlib.contextmanager
     def _ending(self) -> Iterator[None]:
