@@ -16,7 +16,7 @@ from demo.display import Display
 from demo.processes import ProcessFailed, Service
 from demo.records import LogFile
 from demo.stay import stay
-from demo.story import HANG_UP, Story
+from demo.story import RELAY_SCRIPT, Story
 from robust_email.testing import Script, ScriptedServer
 
 RETRY_SCALE: Final = 0.05
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--smtp-port", type=int, default=0, help="with --stay; 0 (the default) takes a free one")
     options = parser.parse_args()
     display = Display()
-    script = Script() if options.stay else Script(faults=[HANG_UP])
+    script = Script(host_name=RELAY) if options.stay else RELAY_SCRIPT
     try:
         with (
             tempfile.TemporaryDirectory(prefix="robust-email-demo-") as folder,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import re
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -24,9 +25,17 @@ if TYPE_CHECKING:
     from robust_email.testing import AcceptedMessage
 
 WIDTH: Final = 116
-_LEVEL_STYLES: Final = {"INFO": "green", "WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
+_LEVEL_STYLES: Final = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
+_SOURCES: Final = {"robust_email": "library", "authentication": "service", "celery": "celery"}
+_TASK_NUMBER: Final = re.compile(r"\[([0-9a-f]{8})-[0-9a-f-]{27}\]")
+_LONG: Final = 60
+"""Characters from which on a sentence is shown once."""
 _HEADERS: Final = ("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted")
-_STATUS_STYLES: Final = {"success": "bold green", "deferred": "yellow", "in-doubt": "magenta"}
+_STATUS_STYLES: Final = {
+    "success": ("accepted", "bold green"),
+    "deferred": ("deferred", "yellow"),
+    "in-doubt": ("in doubt", "magenta"),
+}
 
 
 class Display:
@@ -35,6 +44,7 @@ class Display:
     def __init__(self) -> None:
         self.console = Console(width=WIDTH, highlight=False)
         self._begin = time.time()
+        self._seen: set[str] = set()
 
     def title(self, text: str, explanation: str) -> None:
         """Open the demo."""
@@ -59,15 +69,21 @@ class Display:
 
     def record(self, record: Record) -> None:
         """Show a line of the service's log."""
-        style = _LEVEL_STYLES.get(record.level, "dim")
-        head = f"{self._clock(record.time)} [{style}]│[/] "
-        line = Table.grid(padding=0)
+        style = _LEVEL_STYLES.get(record.level, "")
+        source = _SOURCES.get(record.logger.partition(".")[0], record.logger)
+        line = Table.grid(padding=(0, 1))
+        line.add_column(no_wrap=True)
         line.add_column(no_wrap=True)
         line.add_column(overflow="fold")
-        line.add_row(
-            head, Text.assemble((f"{record.logger}  ", "dim"), (record.message, style if style != "green" else ""))
-        )
+        line.add_row(self._clock(record.time), f"[cyan]{source:>7} │[/]", Text(self._shortened(record.message), style))
         self.console.print(line)
+
+    def _shortened(self, message: str) -> str:
+        """Leave out long sentences that were shown before, and most of a task's number."""
+        sentences = re.split(r"(?<=\. )", _TASK_NUMBER.sub(r"[\1…]", message))
+        repeated = self._seen.intersection(sentences) if len(sentences) > 1 else set()
+        self._seen.update(sentence for sentence in sentences if len(sentence) > _LONG)
+        return "".join("… " if sentence in repeated else sentence for sentence in sentences)
 
     def mail(self, received: AcceptedMessage) -> None:
         """Show a mail from the octets that the server took."""
@@ -96,8 +112,8 @@ class Display:
             table.add_row(
                 f"{attempt.number} of {attempt.of}",
                 f"{attempt.time - self._begin:.1f} s",
-                Text(attempt.status, style=_STATUS_STYLES.get(attempt.status, "bold red")),
-                attempt.phase,
+                Text(*_STATUS_STYLES.get(attempt.status, (attempt.status, "bold red"))),
+                attempt.phase if attempt.status != "success" else "",
                 Text(attempt.detail),
                 f"{attempt.retry_in:.1f} s" if attempt.retry_in is not None else "",
             )

@@ -13,6 +13,8 @@ from e_commerce_api.settings import LOGGING
 
 EMAIL_BACKEND = "demo.dns.BackendWithDemoDns"
 
+CELERY_BEAT_MAX_LOOP_INTERVAL = 0.2  # seconds; how soon the embedded beat notices that it is to stop
+
 LOGGING["formatters"]["json"] = {"()": "demo.records.JsonFormatter"}
 LOGGING["handlers"]["demo"] = {
     "class": "logging.FileHandler",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from demo import RELAY
@@ -33,16 +34,18 @@ def stay(service: Service, relay: ScriptedServer, log: LogFile, display: Display
 
 
 def _show_what_happens(relay: ScriptedServer, log: LogFile, display: Display) -> None:
-    shown = 0
+    shown = due = 0
     while True:
         for record in log.new_records():
             if ".sweep" not in record.message:
                 display.record(record)
+        for received in relay.accepted[shown:due]:
+            display.mail(received)
+        shown = due
         with contextlib.suppress(TimeoutError):
             relay.wait_for(lambda server, seen=shown: len(server.accepted) > seen, timeout=0.2)
-        for received in relay.accepted[shown:]:
-            display.mail(received)
-            shown += 1
+            time.sleep(0.1)  # let the log lines of this mail come first
+        due = len(relay.accepted)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -47,9 +47,9 @@ class CodeEmail(EmailMultiAlternatives):
 
     boundary = ""
 
-    def message(self, *args: Any, **kwargs: Any) -> Message:
+    def message(self, **kwargs: Any) -> Message:  # noqa: ANN401 - a policy from Django 6.0 on, nothing before
         """Build the MIME tree as Django does, with a boundary that stays."""
-        tree: Message = super().message(*args, **kwargs)
+        tree: Message = super().message(**kwargs)
         tree.set_boundary(self.boundary)
         return tree
 

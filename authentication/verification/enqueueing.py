@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from celery import current_app
 from django.db import transaction
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError, OperationalError
 
 from authentication.verification.models import Purpose
 
@@ -39,5 +39,5 @@ def enqueue(code: VerificationCode, *, expires: float | None = None) -> None:
     name = TASK_NAMES[Purpose(code.purpose)]
     try:
         current_app.send_task(name, args=[code.pk], retries=code.mail_attempts, expires=expires, retry=False)
-    except (OperationalError, OSError) as error:
+    except (OperationalError, ChannelError, OSError) as error:
         logger.warning("The broker took no task for %s (%s); the sweep will find its mail", code, type(error).__name__)

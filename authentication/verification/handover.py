@@ -1,6 +1,6 @@
 """Begin and settle attempts to hand a mail over: two short transactions, the network between them.
 
-``begin_attempt`` claims the row with one conditional UPDATE, which also pushes ``mail_due_at`` into the future: a second
+``begin_attempt`` claims the row by one conditional UPDATE, which also pushes ``mail_due_at`` into the future: another
 worker, a task delivered twice, or one that comes too early finds the mail not due and ends without sending. An attempt
 that was begun and never settled (the worker was killed) becomes due again when its lease is over.
 """
@@ -8,6 +8,7 @@ that was begun and never settled (the worker was killed) becomes due again when 
 from __future__ import annotations
 
 import logging
+import math
 import random
 from dataclasses import dataclass
 from datetime import timedelta
@@ -73,7 +74,8 @@ def settle_attempt(*, attempt: MailAttempt, outcome: MailOutcome) -> Settled:
     Only the attempt that holds the claim is stored: if a lease ran out and another attempt began, that one settles.
     """
     doubt = attempt.code.mail_may_have_arrived or outcome.status == "in-doubt"
-    countdown = mail_retries().delay(attempt.number - 1, _dice) if outcome.may_be_retried else None
+    delay = mail_retries().delay(attempt.number - 1, _dice) if outcome.may_be_retried else None
+    countdown = None if delay is None else math.ceil(delay * 10) / 10
     settled = Settled(_state(outcome, doubt=doubt, again=countdown is not None), countdown)
     due_at = timezone.now() + timedelta(seconds=countdown or 0)
     VerificationCode.objects.filter(pk=attempt.code.pk, mail_attempts=attempt.number).update(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from robust_email.smtp import Disposition, Scope, SubmissionReport
 from robust_email.smtp.errors import RobustEmailError
+from robust_email.smtp.transcript import masked
 
 if TYPE_CHECKING:
     from django.core.mail import EmailMessage
@@ -63,7 +64,8 @@ def outcome_of(message: EmailMessage) -> MailOutcome:
 
 def _by_report(report: SubmissionReport, message_id: str) -> MailOutcome:
     verdict = report.decisive
-    detail = f"{report.endpoint} {verdict.phase.value}: {verdict.reason}"
+    reason = masked(verdict.reason)  # servers repeat addresses in their replies
+    detail = reason if verdict.reply is None else f"{report.endpoint}: {reason}"
     if verdict.scope is Scope.CONFIGURATION:
         return MailOutcome("misconfigured", message_id, detail, verdict.phase.value)
     return MailOutcome(_STATUS[verdict.disposition], message_id, detail, verdict.phase.value)

@@ -27,7 +27,7 @@ class Command(BaseCommand):
             help="Choose a password that nobody knows; the customer sets one by password reset.",
         )
 
-    def handle(self, *_args: object, **options: Any) -> None:
+    def handle(self, *_args: object, **options: Any) -> None:  # noqa: ANN401 - Django's own signature
         """Register; says what happens next."""
         password = secrets.token_urlsafe(24) if options["random_password"] else getpass.getpass()
         try:

@@ -1,0 +1,219 @@
+"""The whole service in its own processes: web, a real Celery worker, a real Redis, and a relay that misbehaves.
+
+The schedule is shortened by EMAIL_TASK_RETRY_SCALE; that the waits are 60, 120, 240, 300 and 300 seconds without it is
+shown in ``test_schedule.py``.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from demo import RELAY
+from demo.processes import Service
+from demo.shop import Shop
+from robust_email.testing import At, Close, Extensions, Fault, Reply, Script, ScriptedServer, TakeThenClose
+from robust_email.testing.certs import Certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from robust_email.testing import AcceptedMessage
+    from robust_email.testing.certs import CertificateAuthority
+
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
+
+PASSWORD = "CANARY-correct-horse"
+SMTP_PASSWORD = "CANARY-relay-password"
+SECRET_KEY = "CANARY-secret-key-of-the-service-under-test"
+CODE = re.compile(rb"^ +([A-Z]{4}-[A-Z]{4})\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The service while it runs."""
+
+    folder: Path
+    shop: Shop
+    relay: ScriptedServer
+
+    @property
+    def zone(self) -> Path:
+        """The demo's DNS: the relay's name is known while this file is there."""
+        return self.folder / "zone"
+
+    def mails_to(self, address: str) -> list[AcceptedMessage]:
+        """Return what the relay took for this customer."""
+        return [message for message in self.relay.accepted if address in message.forward_paths]
+
+    def register(self, address: str, *faults: Fault) -> None:
+        """Register a customer, to whose mail the faults will happen."""
+        for fault in faults:
+            self.relay.add_fault(fault)
+        assert self.shop.register(address, PASSWORD).status == 202
+
+    def settled(self, address: str, within: float = 20.0) -> tuple[str, int]:
+        """Wait until the mail's state is final; return it with the number of attempts."""
+        deadline = time.monotonic() + within
+        while (found := self._mail(address))[0] == "waiting":
+            assert time.monotonic() < deadline, f"still waiting: {found}\n{self.worker_log()[-3000:]}"
+            time.sleep(0.05)
+        return found
+
+    def attempts_so_far(self, address: str, at_least: int, within: float = 20.0) -> None:
+        """Wait until so many attempts were begun."""
+        deadline = time.monotonic() + within
+        while self._mail(address)[1] < at_least:
+            assert time.monotonic() < deadline, self.worker_log()[-3000:]
+            time.sleep(0.02)
+
+    def worker_log(self) -> str:
+        """Return the worker's output so far."""
+        return (self.folder / "worker.log").read_text()
+
+    def _mail(self, address: str) -> tuple[str, int]:
+        with sqlite3.connect(self.folder / "database.sqlite3", timeout=20) as database:
+            row = database.execute(
+                "SELECT mail_state, mail_attempts FROM verification_verificationcode c"
+                " JOIN authentication_user u ON u.id = c.user_id WHERE u.email = ?",
+                [address],
+            ).fetchone()
+        database.close()
+        return row[0], row[1]
+
+
+@pytest.fixture(scope="module")
+def running(
+    redis_server: str, smtp_certs: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """Run the service once for all tests of this file; each has a customer of its own."""
+    folder = tmp_path_factory.mktemp("service")
+    redis = urlsplit(redis_server)
+    script = Script(
+        extensions=Extensions(chunking=False),  # so that a connection dropped early is known to have taken nothing
+        starttls=smtp_certs.server_context(Certificate.GOOD, RELAY),
+        accounts={"shop": SMTP_PASSWORD},
+        require_auth=True,
+    )
+    with ScriptedServer(script) as relay:
+        environment = {
+            "DJANGO_SETTINGS_MODULE": "demo.settings",
+            "ENV_FILE": str(folder / "no.env"),
+            "DATA_FOLDER": str(folder),
+            "SECRET_KEY": SECRET_KEY,
+            "REDIS_HOST": str(redis.hostname),
+            "REDIS_PORT": str(redis.port),
+            "EMAIL_HOST": RELAY,
+            "EMAIL_PORT": str(relay.port),
+            "EMAIL_USE_TLS": "True",
+            "EMAIL_SSL_CAFILE": str(smtp_certs.ca_file),
+            "EMAIL_HOST_USER": "shop",
+            "EMAIL_HOST_PASSWORD": SMTP_PASSWORD,
+            "EMAIL_TIMEOUT": "5",
+            "EMAIL_CONNECTION_RETRY_ATTEMPTS": "2",
+            "EMAIL_CONNECTION_RETRY_DELAY": "0",
+            "EMAIL_TASK_RETRY_SCALE": "0.002",
+            "LOG_LEVEL": "DEBUG",
+            "DEMO_LOG": str(folder / "log.jsonl"),
+            "DEMO_ZONE": str(folder / "zone"),
+        }
+        service = Service(folder, environment)
+        service.manage("migrate", "--verbosity", "0")
+        (folder / "zone").write_text(relay.host)
+        with service.web(0) as url, service.worker():
+            yield Running(folder, Shop(url), relay)
+
+
+def test_a_mail_arrives_and_its_code_works(running: Running) -> None:
+    """Registered, mailed, verified; Celery's line reads as in the brief."""
+    address = "plain@customer.example"
+    running.register(address)
+    assert running.settled(address) == ("accepted", 1)
+    (message,) = running.mails_to(address)
+    found = CODE.search(message.data)
+    assert found
+    assert running.shop.verify(address, found[1].decode()).status == 200
+    name = r"Task authentication\.verification\.send_verification_email\[[0-9a-f-]{36}\]"
+    assert re.search(rf"{name} succeeded in [0-9.e-]+s: {{'status': 'success', ", running.worker_log())
+    assert "SMTP connection established successfully on attempt 1" in running.worker_log()
+
+
+def test_a_dead_dns_is_outlived(running: Running) -> None:
+    """The name does not resolve at first; once it does, a retry brings the mail, once."""
+    address = "dns@customer.example"
+    host = running.zone.read_text()
+    running.zone.unlink()
+    # Sessions that are open already need no DNS, so the relay ends them.
+    running.relay.act(Close())
+    running.register(address)
+    running.attempts_so_far(address, 2)
+    running.zone.write_text(host)
+    state, attempts = running.settled(address)
+    assert state == "accepted"
+    assert 2 <= attempts <= 6
+    assert len(running.mails_to(address)) == 1
+
+
+def test_a_dropped_connection_is_outlived(running: Running) -> None:
+    """The relay hangs up more often than one attempt of the task tries; a retry brings the mail, once."""
+    address = "dropped@customer.example"
+    running.register(address, Fault(At.RCPT, Close(), subject=address, times=4))
+    state, attempts = running.settled(address)
+    assert (state, len(running.mails_to(address))) == ("accepted", 1)
+    assert attempts >= 2
+
+
+def test_greylisting_is_outlived(running: Running) -> None:
+    """450 three times, then accepted: four attempts, one mail."""
+    address = "grey@customer.example"
+    running.register(address, Fault(At.RCPT, Reply("450 4.7.1 greylisted"), subject=address, times=3))
+    assert running.settled(address) == ("accepted", 4)
+    assert len(running.mails_to(address)) == 1
+
+
+def test_a_refused_recipient_is_not_tried_again(running: Running) -> None:
+    """550: one attempt, and an error in the worker's log."""
+    address = "nobody@customer.example"
+    running.register(address, Fault(At.RCPT, Reply("550 5.1.1 unknown"), subject=address))
+    assert running.settled(address) == ("refused", 1)
+    assert running.mails_to(address) == []
+    assert re.search(r"ERROR.*permanent failure, trying again cannot help: .*550", running.worker_log())
+
+
+def test_a_relay_that_never_accepts_is_given_up(running: Running) -> None:
+    """451 for ever: six attempts, then given up."""
+    address = "never@customer.example"
+    running.register(address, Fault(At.RCPT, Reply("451 4.3.0 later"), subject=address))
+    assert running.settled(address) == ("given-up", 6)
+    assert running.mails_to(address) == []
+
+
+def test_a_mail_in_doubt_comes_again_unchanged(running: Running) -> None:
+    """Taken without an answer: the copy that follows has the same octets and the same Message-ID."""
+    address = "doubt@customer.example"
+    running.register(address, Fault(At.FINAL, TakeThenClose(), times=1))
+    assert running.settled(address) == ("accepted", 2)
+    first, second = running.mails_to(address)
+    assert first.data == second.data
+    assert "in doubt, the server may have it" in running.worker_log()
+
+
+def test_no_log_has_a_secret(running: Running) -> None:
+    """With every logger at DEBUG: no password, no key, no code, and no address in any process's output."""
+    address = "canary.address@customer.example"
+    running.register(address, Fault(At.RCPT, Reply(f"451 4.7.1 <{address}> later"), subject=address, times=1))
+    running.settled(address)
+    (message,) = running.mails_to(address)
+    found = CODE.search(message.data)
+    assert found
+    logs = "".join((running.folder / name).read_text() for name in ("worker.log", "web.log", "log.jsonl"))
+    assert "RCPT" in logs, "the transcript was not on"
+    for secret in (PASSWORD, SMTP_PASSWORD, SECRET_KEY, found[1].decode(), address):
+        assert secret not in logs
