@@ -124,9 +124,11 @@ class Channel:
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Do the server's side of a TLS handshake; a failure is recorded and ends the connection."""
-        with self._swap:
-            self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
         try:
+            with self._swap:
+                # wrap_socket would leave its half-made socket unclosed for a connection that was reset meanwhile.
+                self._socket.getpeername()
+                self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
             self._socket.do_handshake()
         except (OSError, ValueError) as error:
             self.record.tls_failed(str(error))

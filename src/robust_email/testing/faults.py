@@ -1,6 +1,6 @@
 """Faults as data: what a :class:`~robust_email.testing.ScriptedServer` does wrong, when, and how often.
 
-A :class:`Fault` names a moment (:class:`At`), narrows it (the how-manieth connection, transaction, recipient) and gives
+A :class:`Fault` names a moment (:class:`At`), narrows it (to a connection, a transaction, a recipient) and gives
 the action that takes the place of the server's own reply. Nothing here does I/O; ``acting.py`` performs the actions.
 """
 
@@ -170,8 +170,8 @@ Action = (
 class Fault:
     """One thing that goes wrong.
 
-    ``connection``: only on the how-manieth connection to the server, from 1. ``message``: only in the how-manieth
-    transaction (MAIL) of the connection, from 1; at :attr:`At.IDLE` how many there were so far. ``subject``: only
+    ``connection``: only on the server's connection of this number, from 1. ``message``: only in the transaction (MAIL)
+    of this number on its connection, from 1; at :attr:`At.IDLE` how many there were so far. ``subject``: only
     where the path or mechanism contains it. ``skip``: let the first so many matches pass. ``times``: how often at most,
     ``None`` for always. ``after``: octets of content, at :attr:`At.BODY`. The first fault that matches is taken.
     """

@@ -31,9 +31,9 @@ class AcceptedMessage:
     message_id: str
     """The ``Message-ID`` header with its angle brackets, or an empty string."""
     connection: int
-    """On the how-manieth connection it came, from 1."""
+    """The number of the connection it came on, from 1."""
     order: int
-    """The how-manieth message of the server, from 1."""
+    """Its number among all that the server took, from 1."""
     parameters: Mapping[str, str]
     """ESMTP parameters of MAIL, keywords in upper case (RFC 5321 4.1.1.11)."""
     recipient_parameters: Mapping[str, Mapping[str, str]]

@@ -43,7 +43,7 @@ class Ending(enum.Enum):
 class Cut:
     """Cut a connection when ``after`` octets have passed in one direction; the octets behind them never arrive.
 
-    What the other side says meanwhile is lost as well. ``connection``: only the how-manieth through the proxy, from 1.
+    What the other side says meanwhile is lost as well. ``connection``: only the one of this number, counted from 1.
     """
 
     toward: Toward

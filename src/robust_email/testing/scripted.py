@@ -76,7 +76,7 @@ class ScriptedServer:
         return self._ledger.commands
 
     def transcript(self, connection: int = 1) -> Transcript:
-        """Return the how-manieth connection's transcript, counted from 1; :exc:`IndexError` if there is none."""
+        """Return one connection's transcript, counted from 1; :exc:`IndexError` if there is none."""
         return self.transcripts[connection - 1]
 
     def wait_for(self, predicate: Callable[[ScriptedServer], bool], timeout: float = 5.0) -> None:
