@@ -124,6 +124,8 @@ class Stream:
         # This look comes first in any case: ``wrap_socket`` leaks the descriptor of a connection that was reset.
         if self._readable_now() and self._spoke:
             raise PlaintextBeforeTls(ssl.SSLErrorNumber.SSL_ERROR_SSL, "octets in the clear before the TLS handshake")
+        # wrap_socket would leave its half-made socket unclosed for a connection that was reset meanwhile.
+        self._sock.getpeername()
         # A name may be written with the root's dot; certificates and SNI never have it (RFC 6066 3).
         sock = context.wrap_socket(self._sock, server_hostname=self._host.rstrip("."), do_handshake_on_connect=False)
         self._sock = sock
@@ -211,6 +213,16 @@ class Stream:
             return None
         seconds = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
         return dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
+
+    @property
+    def certificate_chain(self) -> tuple[bytes, ...]:
+        """The certificates that the server sent, its own first, each as DER (X.690); empty in the clear."""
+        if not isinstance(self._sock, ssl.SSLSocket):
+            return ()
+        if hasattr(self._sock, "get_unverified_chain"):  # public from Python 3.13 on
+            return tuple(self._sock.get_unverified_chain())
+        leaf = self._sock.getpeercert(binary_form=True)
+        return (leaf,) if leaf else ()
 
     def _pending(self) -> bool:
         """Whether OpenSSL holds decrypted octets, of which the kernel knows nothing."""
