@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from robust_email.smtp.batch import Batch, BeforeFinal, Finished, Source, Submission
-from robust_email.smtp.events import AttemptFailed, SessionClosed, SessionOpened, Submitted, notify, silent
+from robust_email.smtp.events import AttemptFailed, SessionClosed, SessionOpened, StaleAnswerUsed, Submitted, notify, silent
 from robust_email.smtp.net.connector import Connector
 from robust_email.smtp.net.deadline import Deadline
 from robust_email.smtp.opening import SessionUnavailable
@@ -66,7 +66,7 @@ class SubmissionClient:
         """Whether the relay proved to mishandle PIPELINING; then every command waits for its reply."""
         self._listener = listener
         self._transcript = transcript
-        self._connector = connector or Connector(config, clock=clock)
+        self._connector = connector or Connector(config, clock=clock, on_stale=self._used_stale_answer)
         self.pool = SessionPool(self._open, config.pool, clock, self._closed)
 
     def submit(
@@ -172,6 +172,9 @@ class SubmissionClient:
             )
         )
         return session
+
+    def _used_stale_answer(self, age: float) -> None:
+        self.tell(StaleAnswerUsed(self.config.endpoint, age))
 
     def _closed(self, session: Session, reason: str) -> None:
         self.tell(SessionClosed(self.config.endpoint, session.number, reason, session.usage.transactions))
