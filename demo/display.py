@@ -87,7 +87,7 @@ class Display:
 
     def mail(self, received: AcceptedMessage) -> None:
         """Show a mail from the octets that the server took."""
-        message: EmailMessage = email.message_from_bytes(received.data, policy=email.policy.default)  # type: ignore[assignment]  # this policy makes an EmailMessage
+        message: EmailMessage = email.message_from_bytes(received.data, policy=email.policy.default)
         headers = Table.grid(padding=(0, 2))
         for name in _HEADERS:
             if name in message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from demo import RELAY
@@ -43,9 +44,13 @@ def _show_what_happens(relay: ScriptedServer, log: LogFile, display: Display) ->
             display.mail(received)
         shown = due
         with contextlib.suppress(TimeoutError):
-            relay.wait_for(lambda server, seen=shown: len(server.accepted) > seen, timeout=0.2)
+            relay.wait_for(partial(_has_taken_more_than, shown), timeout=0.2)
             time.sleep(0.1)  # let the log lines of this mail come first
         due = len(relay.accepted)
+
+
+def _has_taken_more_than(count: int, relay: ScriptedServer) -> bool:
+    return len(relay.accepted) > count
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import django
 
 from e_commerce_api.env import Environment
@@ -146,7 +148,7 @@ if ENV.redis_host is None:
 
 # ----------------------------------------------------------------------------------------------- logging
 
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},

@@ -21,35 +21,29 @@ NOT_VALID: Final = "This code is not valid, or not any more. Ask for a new one."
 
 
 class EmailField(serializers.EmailField):
-    """An address of at most 254 octets (RFC 5321 4.5.3.1.3) without a quoted local part: those only hide tricks."""
+    """An address without a quoted local part: those only hide tricks. The rest is Django's validator."""
 
-    def __init__(self, **options: bool) -> None:
-        super().__init__(max_length=254, **options)
-
-    def to_internal_value(self, data: object) -> str:
-        """Refuse quoted local parts; the rest is Django's validator."""
+    def to_internal_value(self, data: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+        """Refuse what is no address."""
         if '"' in str(data):
             raise serializers.ValidationError("Enter a valid email address.")
-        return str(super().to_internal_value(data))
-
-
-class PasswordField(serializers.CharField):
-    """A password: never echoed, never trimmed, and short enough to hash."""
-
-    def __init__(self, **options: bool) -> None:
-        super().__init__(max_length=128, trim_whitespace=False, write_only=True, **options)
+        return super().to_internal_value(data)
 
 
 class AddressInput(serializers.Serializer[Any]):
-    """Who is meant."""
+    """Who is meant; at most 254 octets (RFC 5321 4.5.3.1.3)."""
 
-    email = EmailField()
+    email = EmailField(max_length=254)
 
 
-class RegistrationInput(AddressInput):
+class PasswordInput(serializers.Serializer[Any]):
+    """A password: never echoed, never trimmed, and short enough to hash."""
+
+    password = serializers.CharField(max_length=128, trim_whitespace=False, write_only=True)
+
+
+class RegistrationInput(AddressInput, PasswordInput):
     """A new customer."""
-
-    password = PasswordField()
 
 
 class VerificationInput(AddressInput):
@@ -58,10 +52,8 @@ class VerificationInput(AddressInput):
     code = serializers.CharField(max_length=32)
 
 
-class ResetInput(VerificationInput):
+class ResetInput(VerificationInput, PasswordInput):
     """The code and the new password."""
-
-    password = PasswordField()
 
 
 class ServiceApi(APIView):

@@ -21,8 +21,6 @@ from authentication.verification.models import Purpose
 from authentication.verification.outcomes import MailOutcome, outcome_of
 
 if TYPE_CHECKING:
-    from email.message import Message
-
     from authentication.verification.models import VerificationCode
 
 logger = logging.getLogger(__name__)
@@ -47,9 +45,9 @@ class CodeEmail(EmailMultiAlternatives):
 
     boundary = ""
 
-    def message(self, **kwargs: Any) -> Message:  # noqa: ANN401 - a policy from Django 6.0 on, nothing before
+    def message(self, **kwargs: Any) -> Any:  # noqa: ANN401 - arguments and class differ between 5.2 and 6.0
         """Build the MIME tree as Django does, with a boundary that stays."""
-        tree: Message = super().message(**kwargs)
+        tree = super().message(**kwargs)
         tree.set_boundary(self.boundary)
         return tree
 

@@ -14,7 +14,7 @@ from authentication.verification.services import issue_code
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
     from robust_email.testing import Fault, ScriptedServer
     from robust_email.testing.pytest_plugin import ServerFactory
@@ -28,7 +28,7 @@ BACKEND = "authentication.core.email_backend.RobustSMTPEmailBackend"
 
 
 @pytest.fixture(autouse=True)
-def quick_settings(settings: SettingsWrapper) -> None:
+def quick_settings(settings: Settings) -> None:
     """Retry at once, and give up soon: no test waits for a schedule."""
     settings.EMAIL_TASK_RETRY_SCALE = 0
     settings.EMAIL_CONNECTION_RETRY_DELAY = 0
@@ -38,7 +38,7 @@ def quick_settings(settings: SettingsWrapper) -> None:
 
 
 @pytest.fixture
-def relay(smtp_faults: ServerFactory, settings: SettingsWrapper) -> Callable[..., ScriptedServer]:
+def relay(smtp_faults: ServerFactory, settings: Settings) -> Callable[..., ScriptedServer]:
     """Give a factory: a scripted server with these faults, to which the settings point from then on."""
 
     def start(*faults: Fault, **fields: object) -> ScriptedServer:

@@ -24,15 +24,15 @@ from e_commerce_api import celery_app
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from django.http import HttpResponse
     from django.test import Client
+    from django.test.client import _MonkeyPatchedWSGIResponse as Answer
     from pytest_django.fixtures import DjangoCaptureOnCommitCallbacks
 
 PASSWORD = "correct horse battery staple"
 NEW_PASSWORD = "another horse, another staple"
 EMAIL = "ada@customer.example"
 
-Post = Callable[..., "HttpResponse"]
+Post = Callable[..., "Answer"]
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def queue_folder(tmp_path: Path) -> Iterator[Path]:
 def post(client: Client, db: None) -> Post:
     """Give a function that posts JSON."""
 
-    def send(path: str, **body: object) -> HttpResponse:
+    def send(path: str, **body: object) -> Answer:
         return client.post(path, json.dumps(body), content_type="application/json")
 
     return send
@@ -228,7 +228,7 @@ def test_both_tasks_mail_what_they_should(post: Post) -> None:
         (Purpose.RESET_PASSWORD, send_password_reset_email),
     ):
         code = VerificationCode.objects.get(purpose=purpose)
-        assert task.apply(args=[code.pk]).get()["status"] == "success"
+        assert task.apply(args=(code.pk,)).get()["status"] == "success"
         assert code_of(EMAIL, purpose) in mail.outbox[-1].body
     assert [message.subject for message in mail.outbox] == ["Confirm your e-mail address", "Choose a new password"]
 

@@ -9,16 +9,29 @@ from pathlib import Path
 import pytest
 from django.views.debug import get_exception_reporter_filter
 from pydantic import ValidationError
+from pydantic_settings import SettingsConfigDict
 
 from e_commerce_api.env import Environment, kept_random_key
 
 ROOT = Path(__file__).parents[2]
 
 
+class FromVariables(Environment):
+    """Without the developer's .env."""
+
+    model_config = SettingsConfigDict(env_file=None)
+
+
+class FromExample(Environment):
+    """As a newcomer has it."""
+
+    model_config = SettingsConfigDict(env_file=ROOT / ".env.example")
+
+
 def environment(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Environment:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return Environment(_env_file=None)
+    return FromVariables()
 
 
 def test_each_variable_of_the_brief_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +87,7 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "CANARY" not in repr(environment(monkeypatch, **dict.fromkeys(names, "CANARY")))
 
 
-def test_error_pages_hide_the_brokers_url(settings: pytest.FixtureRequest) -> None:
+def test_error_pages_hide_the_brokers_url() -> None:
     """CELERY_BROKER_URL carries a password, and Django's own filter would show it."""
     shown = get_exception_reporter_filter(None).get_safe_settings()
     assert set(shown["CELERY_BROKER_URL"]) == {"*"}
@@ -112,4 +125,4 @@ def test_env_example_has_every_variable_with_its_default(monkeypatch: pytest.Mon
     assert set(re.findall(r"^([A-Z_]+)=", text, re.MULTILINE)) == {name.upper() for name in Environment.model_fields}
     for name in Environment.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
-    assert Environment(_env_file=ROOT / ".env.example") == Environment(_env_file=None)
+    assert FromExample().model_dump() == FromVariables().model_dump()

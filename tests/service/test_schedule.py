@@ -11,7 +11,7 @@ from authentication.verification.schedule import MAIL_RETRIES, mail_retries
 from authentication.verification.tasks import send_password_reset_email, send_verification_email
 
 if TYPE_CHECKING:
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
 dice = st.floats(0, 1, exclude_max=True)
 
@@ -43,7 +43,7 @@ def test_jitter_spreads(retry: int, one: float, other: float) -> None:
     assert len(waits) == (1 if abs(one - other) < 1e-12 else 2)
 
 
-def test_one_setting_shortens_the_whole_schedule(settings: SettingsWrapper) -> None:
+def test_one_setting_shortens_the_whole_schedule(settings: Settings) -> None:
     """EMAIL_TASK_RETRY_SCALE multiplies every wait."""
     settings.EMAIL_TASK_RETRY_SCALE = 0.05
     assert [mail_retries().delay(retry, lambda: 0.0) for retry in range(5)] == [3, 6, 12, 15, 15]

@@ -21,7 +21,7 @@ from robust_email.testing import At, Close, Extensions, Fault, Reply, ScriptedSe
 
 if TYPE_CHECKING:
     from celery import Task
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
 Relay = Callable[..., ScriptedServer]
 
@@ -31,7 +31,7 @@ WITHOUT_CHUNKING = Extensions(chunking=False)
 
 def run(code: VerificationCode, task: Task[Any, Any] = send_verification_email) -> dict[str, Any]:
     """Run the task and, since the schedule is shortened to nothing, its retries; return what the last one returned."""
-    result = task.apply(args=[code.pk])
+    result = task.apply(args=(code.pk,))
     code.refresh_from_db()
     returned: dict[str, Any] = result.get(propagate=True)
     return returned
@@ -60,7 +60,7 @@ def test_greylisting_at_the_end_of_data_is_tried_again(code: VerificationCode, r
     assert len(server.accepted) == 1
 
 
-def test_a_lost_session_is_tried_again(code: VerificationCode, relay: Relay, settings: SettingsWrapper) -> None:
+def test_a_lost_session_is_tried_again(code: VerificationCode, relay: Relay, settings: Settings) -> None:
     """A connection closed before the end of data is transient: the next attempt's mail is the only one."""
     settings.EMAIL_CONNECTION_RETRY_ATTEMPTS = 1
     server = relay(Fault(At.DATA, Close(), times=1), extensions=WITHOUT_CHUNKING)
@@ -69,7 +69,7 @@ def test_a_lost_session_is_tried_again(code: VerificationCode, relay: Relay, set
 
 
 def test_a_name_that_does_not_resolve_is_tried_until_the_schedule_ends(
-    code: VerificationCode, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+    code: VerificationCode, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dead DNS is transient: six attempts, then given up, and an error that Celery shows as such."""
 
@@ -94,7 +94,7 @@ def test_a_permanent_reply_ends_it(code: VerificationCode, relay: Relay, at: At)
     assert server.accepted == []
 
 
-def test_a_configuration_mistake_ends_it(code: VerificationCode, relay: Relay, settings: SettingsWrapper) -> None:
+def test_a_configuration_mistake_ends_it(code: VerificationCode, relay: Relay, settings: Settings) -> None:
     """A refused log-in is not repeated: it would lock the account (S25) and cannot mend itself."""
     server = relay(accounts={"shop": "right"})
     settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "shop", "wrong"
@@ -122,13 +122,13 @@ def test_doubt_is_not_forgotten(code: VerificationCode, relay: Relay) -> None:
     assert code.mail_state == MailState.IN_DOUBT
 
 
-def test_the_retry_waits_as_the_schedule_says(code: VerificationCode, relay: Relay, settings: SettingsWrapper) -> None:
+def test_the_retry_waits_as_the_schedule_says(code: VerificationCode, relay: Relay, settings: Settings) -> None:
     """After the first failure Celery is told 60 seconds, and the row says the same."""
     settings.EMAIL_TASK_RETRY_SCALE = 1
     relay(Fault(At.RCPT, Reply("451 4.7.1 later")))
     before = timezone.now()
     with pytest.raises(Retry) as raised:
-        send_verification_email.apply(args=[code.pk], throw=True)
+        send_verification_email.apply(args=(code.pk,), throw=True)
     code.refresh_from_db()
     assert raised.value.when == 60
     assert timedelta(seconds=60) <= code.mail_due_at - before < timedelta(seconds=65)
@@ -187,7 +187,7 @@ def test_a_code_that_is_of_no_use_is_not_mailed(code: VerificationCode, relay: R
             task = send_password_reset_email
         case "gone":
             code.delete()
-    assert task.apply(args=[number]).get()["status"] == "skipped"
+    assert task.apply(args=(number,)).get()["status"] == "skipped"
     assert server.connections == 0
 
 
