@@ -12,9 +12,7 @@ import smtplib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from robust_email.smtp import Disposition, Scope, SubmissionReport
-from robust_email.smtp.errors import RobustEmailError
-from robust_email.smtp.transcript import masked
+from robust_email.smtp import Disposition, RobustEmailError, Scope, SubmissionReport, error_for
 
 if TYPE_CHECKING:
     from django.core.mail import EmailMessage
@@ -64,8 +62,8 @@ def outcome_of(message: EmailMessage) -> MailOutcome:
 
 def _by_report(report: SubmissionReport, message_id: str) -> MailOutcome:
     verdict = report.decisive
-    reason = masked(verdict.reason)  # servers repeat addresses in their replies
-    detail = reason if verdict.reply is None else f"{report.endpoint}: {reason}"
+    error = error_for(report)
+    detail = f"by {report.endpoint} in {report.seconds:.2f} s" if error is None else str(error)
     if verdict.scope is Scope.CONFIGURATION:
         return MailOutcome("misconfigured", message_id, detail, verdict.phase.value)
     return MailOutcome(_STATUS[verdict.disposition], message_id, detail, verdict.phase.value)
