@@ -35,6 +35,8 @@ from robust_email.messages import to_submission
 from robust_email.observability.logging import open_transcript, relays_being_logged
 from robust_email.registry import ClientKey, registry
 from robust_email.smtp import Deadline, Submission, SubmissionClient, error_for
+from robust_email.smtp.errors import TlsMaterialUnusable
+from robust_email.smtp.failure import SessionFailure
 from robust_email.smtp.net.connector import Connector
 from robust_email.smtp.net.tls import new_context
 from robust_email.smtplib_facade import SmtplibFacade
@@ -119,9 +121,13 @@ class RobustSMTPEmailBackend(EmailBackend):
     def ssl_context(self) -> ssl.SSLContext:
         """A new context, as the TLS options ask for it; a subclass may change it and return it from this property.
 
-        Assigning one uses that. Left alone, all backends share one context, since building it costs 38 ms.
+        Assigning one uses that. Left alone, all backends share one context, since building it costs 38 ms. Raises
+        ``OSError`` for a file that cannot be used.
         """
-        return self._assigned_context or new_context(self.config.tls)
+        try:
+            return self._assigned_context or new_context(self.config.tls)
+        except SessionFailure as exc:
+            raise TlsMaterialUnusable(exc.failure.errno or 0, str(exc)) from exc
 
     @ssl_context.setter
     def ssl_context(self, context: ssl.SSLContext) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import smtplib
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import django
 import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
 from django.core.mail.backends import smtp
+from django.test import override_settings
+from django.utils.log import AdminEmailHandler
 
 from robust_email import _compat
 from robust_email.backend import RobustSMTPEmailBackend
@@ -19,7 +23,7 @@ from robust_email.checks import check_mailers
 from robust_email.registry import registry
 from robust_email.testing import At, Close, Fault, Reply, Reset, Script, ScriptedServer
 from tests.contract.test_behaviours import dead_port, letter, where
-from tests.contract.ways import PATH, by_hand, legacy_settings
+from tests.contract.ways import PATH, Ways, by_hand, legacy_settings
 
 if TYPE_CHECKING:
     import socket
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from robust_email.testing.certs import CertificateAuthority
     from robust_email.testing.pytest_plugin import ServerFactory
 
+OLD_ADMINS = django.VERSION < (6, 0)
 QUICK = {"timeout": 5, "connection_retry_delay": 0}
 
 
@@ -246,8 +251,8 @@ def test_weblate_asks_for_the_class_and_meddles_with_smtplib_only(smtp_server: S
 
 def test_weblate_sends_on_through_a_dead_connection(smtp_faults: ServerFactory) -> None:
     """One opened backend, many sends, a connection that dies between two: replaced, nothing lost, nothing doubled."""
-    server = smtp_faults(Fault(At.FINAL, Reply("250 2.0.0 taken", close=True), times=1))
-    backend = backend_for(server)
+    server = smtp_faults(Fault(At.MAIL, Close(), message=2, times=1))
+    backend = backend_for(server, pipelining=False)
     backend.open()
     for number in range(4):
         assert backend.send_messages([letter(f"user{number}@example.org")]) == 1
@@ -489,3 +494,22 @@ def test_a_handler_may_mail_through_another_relay(smtp_faults: ServerFactory) ->
             logger.removeHandler(handler)
         assert handler.results[0] == expected
         assert other.connections == 1
+
+
+@pytest.mark.parametrize("way", ["settings", *(["mailers"] if _compat.HAS_MAILERS else [])])
+def test_djangos_handler_for_admins_comes_to_an_end(way: str) -> None:
+    """AdminEmailHandler on our own logger, mailing through the relay that fails: one error, one connection."""
+    with ScriptedServer(Script(accounts={"user": "right"})) as server, contextlib.ExitStack() as stack:
+        build = Ways(way, stack.enter_context(contextlib.ExitStack()))
+        backend = build(**where(server), username="user", password="wrong")
+        stack.enter_context(
+            override_settings(ADMINS=[("Admin", "admin@example.org")] if OLD_ADMINS else ["admin@example.org"])
+        )
+        handler = AdminEmailHandler()
+        handler.setLevel(logging.ERROR)
+        logger = logging.getLogger("robust_email")
+        logger.addHandler(handler)
+        stack.callback(logger.removeHandler, handler)
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            backend.send_messages([letter()])
+        assert server.connections == 1

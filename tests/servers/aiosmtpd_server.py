@@ -84,25 +84,36 @@ def aiosmtpd_server(
 def _serving(protocol: Callable[[], SMTP], context: ssl.SSLContext | None) -> Iterator[int]:
     """Serve on a free port from a thread with an event loop; open sessions are dropped at the end."""
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(loop.create_server(protocol, HOST, 0, ssl=context))
+    sessions: list[SMTP] = []
+
+    def begin() -> SMTP:
+        sessions.append(protocol())
+        return sessions[-1]
+
+    server = loop.run_until_complete(loop.create_server(begin, HOST, 0, ssl=context))
     thread = threading.Thread(target=loop.run_forever, name="aiosmtpd", daemon=True)
     thread.start()
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
-        asyncio.run_coroutine_threadsafe(_end(server), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_end(server, sessions), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
 
 
-async def _end(server: asyncio.Server) -> None:
-    """Stop listening and cancel the sessions' tasks, which aiosmtpd starts and does not keep."""
+async def _end(server: asyncio.Server, sessions: list[SMTP]) -> None:
+    """Stop listening, cancel the sessions' tasks, which aiosmtpd starts and does not keep, and drop connections."""
     server.close()
     others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    for session in sessions:
+        # Of a session with STARTTLS the inner one: the outer would wait for the peer's goodbye.
+        for transport in (session._original_transport, session.transport):
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
     await asyncio.sleep(0)
 
 
