@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from robust_email.smtp import Deadline, PoolLimits, Submission, WirePolicy
-from robust_email.testing import At, Close, Extensions, Fault, Limits, Quirks, Reply, Reset, Script, ScriptedServer
+from robust_email.testing import At, Close, Extensions, Extra, Fault, Limits, Quirks, Reply, Reset, Script, ScriptedServer
 from tests.submission.relay import (
     AT_ONCE,
     IMPATIENT,
@@ -132,6 +132,25 @@ def test_a_mail_accepted_without_its_sender_is_in_doubt() -> None:
         assert words(report) == {"ann": "in-doubt"}
         assert client.pool.stats().idle == 0, "a session whose replies don't add up is not used again"
         assert server.connections == 1
+
+
+def test_a_reply_too_many_inside_a_window_is_believed_by_nobody() -> None:
+    """A second, refusing reply behind the first mail's would shift all others by one: they are in doubt instead."""
+    fault = Fault(At.FINAL, Extra("451 4.3.0 nobody asked"), message=1)
+    with ScriptedServer(Script(faults=[fault])) as server, client_of(server) as client:
+        reports = [report for _, report in client.submit_many(submissions(4), window=4)]
+        assert [words(report)["ann"] for report in reports] == ["accepted", "in-doubt", "in-doubt", "in-doubt"]
+        assert audit(reports, server.accepted) == []
+
+
+def test_a_server_that_tires_of_commands_leaves_nothing_in_doubt() -> None:
+    """Exim's 554 in place of RSET's reply, then the end: the window from there on was not taken and goes elsewhere."""
+    script = Script(limits=Limits(nonmail=2), faults=[Fault(At.RCPT, Reply("550 5.1.1 no"), subject="bad")])
+    mixed = [Submission(envelope("bad" if n < 5 else "ann"), mail(n), n) for n in range(8)]
+    with ScriptedServer(script) as server, client_of(server, retry=AT_ONCE) as client:
+        reports = [report for _, report in client.submit_many(mixed, window=8)]
+        assert [words(report) for report in reports] == [{"bad": "refused"}] * 5 + [{"ann": "accepted"}] * 3
+        assert audit(reports, server.accepted) == []
 
 
 def test_a_deadline_that_has_passed_sends_nothing_more() -> None:

@@ -47,16 +47,17 @@ def identify(dialogue: Dialogue, config: SmtpConfig, deadline: Deadline) -> Exte
     if not greeting.positive:
         raise SessionUnavailable(classify_reply(Phase.GREETING, greeting))
     name = config.local_hostname or ehlo_name(dialogue.stream.own_address)
-    extensions = _hello(dialogue, name, deadline)
+    extensions = hello(dialogue, name, deadline)
     if config.tls.mode is TlsMode.STARTTLS:
-        _start_tls(dialogue, config, extensions, deadline)
-        extensions = _hello(dialogue, name, deadline)
+        start_tls(dialogue, config, extensions, deadline)
+        extensions = hello(dialogue, name, deadline)
     if config.credentials is not None:
-        _authenticate(dialogue, config, config.credentials, extensions, deadline)
+        authenticate(dialogue, config, config.credentials, extensions, deadline)
     return extensions
 
 
-def _hello(dialogue: Dialogue, name: str, deadline: Deadline) -> Extensions:
+def hello(dialogue: Dialogue, name: str, deadline: Deadline) -> Extensions:
+    """EHLO, or HELO where that is unknown; returns what is offered. Raises as ``identify``."""
     reply = dialogue.ask(Verb.EHLO, commands.ehlo(name), deadline=deadline)
     if reply.positive:
         return Extensions.parse(reply)
@@ -68,7 +69,8 @@ def _hello(dialogue: Dialogue, name: str, deadline: Deadline) -> Extensions:
     raise SessionUnavailable(classify_reply(Phase.EHLO, reply))
 
 
-def _start_tls(dialogue: Dialogue, config: SmtpConfig, extensions: Extensions, deadline: Deadline) -> None:
+def start_tls(dialogue: Dialogue, config: SmtpConfig, extensions: Extensions, deadline: Deadline) -> None:
+    """STARTTLS and the handshake (RFC 3207); what the server offers must be asked anew. Raises as ``identify``."""
     if "STARTTLS" not in extensions:
         raise _impossible(
             Phase.STARTTLS,
@@ -83,9 +85,10 @@ def _start_tls(dialogue: Dialogue, config: SmtpConfig, extensions: Extensions, d
     dialogue.start_tls(context, deadline)
 
 
-def _authenticate(
+def authenticate(
     dialogue: Dialogue, config: SmtpConfig, credentials: Credentials, extensions: Extensions, deadline: Deadline
 ) -> None:
+    """AUTH by the best mechanism that both have (RFC 4954). Raises as ``identify``."""
     encrypted = dialogue.stream.tls_version is not None
     if not (encrypted or config.allow_clear_text_auth or dialogue.stream.peer_is_loopback):
         raise _impossible(

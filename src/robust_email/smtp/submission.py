@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from robust_email.smtp.batch import Batch, BeforeFinal, Finished, Source, Submission
-from robust_email.smtp.events import AttemptFailed, SessionClosed, SessionOpened, StaleAnswerUsed, Submitted, notify, silent
+from robust_email.smtp.events import (
+    AttemptFailed,
+    SessionClosed,
+    SessionOpened,
+    StaleAnswerUsed,
+    Submitted,
+    notify,
+    silent,
+)
 from robust_email.smtp.net.connector import Connector
 from robust_email.smtp.net.deadline import Deadline
 from robust_email.smtp.opening import SessionUnavailable

@@ -16,7 +16,7 @@ from robust_email.smtp.phases import Phase
 from robust_email.smtp.protocol import commands
 from robust_email.smtp.protocol.datastream import END_OF_DATA, bdat_header, dot_stuff
 from robust_email.smtp.protocol.replies import Reply, ReplyClass
-from robust_email.smtp.protocol.states import SessionState, Verb
+from robust_email.smtp.protocol.states import SERVICE_CLOSING, SessionState, Verb
 from robust_email.smtp.wire import Transport
 
 if TYPE_CHECKING:
@@ -184,7 +184,9 @@ class Transaction:
         It then calls a command unknown, or out of order, whose predecessors it had accepted.
         """
         final = self.final_reply
-        if self.manner.transport is Transport.STEPWISE or self._closing() or (final is not None and final.positive):
+        if self.manner.transport is Transport.STEPWISE or (final is not None and final.positive):
+            return False
+        if Verb.RSET in self._replies and not self._was_positive(Verb.RSET):
             return False
         if not self._was_positive(Verb.MAIL):
             return self.mail_reply is not None and self.mail_reply.code in _LOST
@@ -199,7 +201,7 @@ class Transaction:
 
     def _verdict(self, index: int, dialogue: Dialogue, lost: Failure | None) -> Verdict:
         mail, rcpt, final = self.mail_reply, self._rcpt_replies[index], self.final_reply
-        closing = self._closing(lost) or dialogue.protocol.closing_reply
+        closing = _announced(dialogue.protocol.closing_reply, lost)
         if closing is not None and not (final is not None and final.positive):
             return self._under_closing(index, closing, dialogue)
         if mail is not None and not mail.positive:
@@ -212,21 +214,6 @@ class Transaction:
         if data is not None and data.klass is not ReplyClass.INTERMEDIATE:
             return classify_reply(Phase.DATA, data)
         return self._of_loss(dialogue, lost)
-
-    @property
-    def spent_session(self) -> bool:
-        """Whether the server refused to begin anew, so that the session can carry nothing more."""
-        return self._closing() is not None
-
-    def _closing(self, lost: Failure | None = None) -> Reply | None:
-        """The refusal of RSET: the server won't go on (Exim's 554 after too many commands that bring no mail).
-
-        Not where it then said nothing at all: a server that closes does close.
-        """
-        reset = self._replies.get(Verb.RSET)
-        if reset is None or reset.positive or self._was_positive(Verb.MAIL):
-            return None
-        return None if lost is not None and lost.kind is FailureKind.TIMEOUT else reset
 
     def _under_closing(self, index: int, closing: Reply, dialogue: Dialogue) -> Verdict:
         """The server announced that it would not go on, before it could have come to this message.
@@ -265,6 +252,13 @@ class Transaction:
     def _phase(self, dialogue: Dialogue, *, taken: bool) -> Phase:
         phase = dialogue.phase_of(self._outstanding[0] if self._outstanding else None)
         return Phase.BODY if phase is Phase.AWAIT_FINAL and not taken else phase
+
+
+def _announced(closing: Reply | None, lost: Failure | None) -> Reply | None:
+    """The reply that told of the session's end, if the end then came: a refused RSET alone does not make one."""
+    if closing is None or closing.code == SERVICE_CLOSING or lost is None:
+        return closing
+    return closing if lost.kind in {FailureKind.CLOSED, FailureKind.RESET} else None
 
 
 def _stuffed(content: bytes) -> tuple[bytes, ...]:

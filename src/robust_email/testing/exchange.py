@@ -90,6 +90,9 @@ class Exchange:
             raise ConnectionEnded
         self._stage.early_reply = False
         chunk = self._stage.channel.read_exactly(int(found["size"]), self._stage.reading)
+        if self._stage.early_reply:
+            self.abandon()
+            return
         transaction = self._open
         usual = refuse_chunk(self._script, transaction, len(chunk))
         if usual or transaction is None:

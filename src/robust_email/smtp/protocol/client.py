@@ -59,7 +59,7 @@ class ClientProtocol:
         self._queued = 0
         self._written = 0
         self.closing_reply: Reply | None = None
-        """The 421 that announced the end, if one was read."""
+        """The 421 that announced the end, or the refusal of RSET that comes to the same, if one was read."""
 
     # -- out
 
@@ -159,6 +159,10 @@ class ClientProtocol:
 
     def _match(self, reply: Reply) -> Sent:
         sent = self._outstanding[0]
+        if self.closing_reply is not None and self.closing_reply.code != states.SERVICE_CLOSING:
+            # So the refusal of RSET was no goodbye but a reply too many, and this one answers another command.
+            self.state = SessionState.CLOSED
+            raise ProtocolViolationError(f"the server refused RSET and went on with: {reply}", reply)
         then = states.after_reply(self.state, sent.verb, reply.code)
         if not self.is_written(sent):
             # A refusal may come while the body is still being written; what is left of it would be read as
@@ -167,6 +171,8 @@ class ClientProtocol:
         if then is None:
             self.state = SessionState.CLOSED
             raise ProtocolViolationError(f"the server answered {sent.verb.value} with: {reply}", reply)
+        if sent.verb is Verb.RSET and not reply.positive:
+            self.closing_reply = self.closing_reply or reply
         if len(self._outstanding) == 1 and self._reader.has_buffered and sent.verb is not Verb.STARTTLS:
             then = self._with_surplus(sent)
         self._outstanding.popleft()

@@ -128,7 +128,8 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.READY, _V.BDAT_LAST, _OK, _S.READY),
     Transition(_S.TRANSACTION, _V.MAIL, _NO, _S.TRANSACTION),
     *(Transition(state, _V.RSET, _OK, _S.READY) for state in (_S.READY, _S.TRANSACTION)),
-    *(Transition(state, _V.RSET, _NO, state) for state in (_S.READY, _S.TRANSACTION)),
+    # RSET cannot be refused (RFC 5321 4.1.1.5): the server is leaving (Exim's 554), or an earlier reply was surplus.
+    *(Transition(state, _V.RSET, _NO, _S.MUST_QUIT) for state in (_S.READY, _S.TRANSACTION)),
     *(Transition(state, _V.NOOP, _OK | _NO, state) for state in (_S.READY, _S.TRANSACTION)),
 )
 
