@@ -29,6 +29,8 @@ class FromExample(Environment):
 
 
 def environment(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Environment:
+    for name in Environment.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return FromVariables()
