@@ -1,0 +1,27 @@
+"""``outbox_purge``: remove what has ended long enough ago."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand
+
+from robust_email.outbox.services.sweeping import purge
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+
+class Command(BaseCommand):
+    """For cron, once a day."""
+
+    help = "Remove mails, with their attempts, that ended longer ago than EMAIL_OUTBOX_RETENTION keeps them."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--dry-run", action="store_true", help="only count")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Remove them."""
+        for state, count in purge(dry_run=options["dry_run"]).items():
+            self.stdout.write(f"{state.value:<10} {count:>8}{' would be' if options['dry_run'] else ''} removed")

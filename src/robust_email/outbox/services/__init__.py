@@ -1,0 +1,1 @@
+"""Every change of state, each a function and one short transaction. Nothing here touches the network."""

@@ -1,0 +1,69 @@
+"""Where the octets of a mail are: in its row, or, from a size on, in one of the project's storages.
+
+A file is written before its row is committed and removed after the row let go of it, so that at worst a file is left
+over and never a row without its octets. The octets are what was rendered at the enqueue, and are never serialised again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+
+from robust_email.outbox.conf import outbox_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.core.files.storage import Storage
+
+    from robust_email.outbox.models import OutboxMessage
+
+
+class ContentMissing(Exception):
+    """The octets are gone: scrubbed, or the file was removed by somebody else."""
+
+
+def keep_content(row: OutboxMessage, content: bytes) -> None:
+    """Give a new row its octets."""
+    settings = outbox_settings()
+    row.content_size = len(content)
+    if settings.storage and len(content) >= settings.storage_threshold:
+        row.content_name = storages[settings.storage].save(f"outbox/{row.pk}.eml", ContentFile(content))
+    else:
+        row.content = content
+
+
+def content_of(row: OutboxMessage) -> bytes:
+    """Return the octets.
+
+    Raises:
+        ContentMissing: there are none.
+    """
+    if row.content is not None:
+        return bytes(row.content)
+    if not row.content_name:
+        raise ContentMissing("the body was removed")
+    try:
+        with _storage().open(row.content_name, "rb") as file:
+            content = bytes(file.read())
+    except FileNotFoundError as exc:
+        raise ContentMissing(f"the storage has no {row.content_name}") from exc
+    if len(content) != row.content_size:
+        raise ContentMissing(f"{row.content_name} has {len(content)} octets and not {row.content_size}")
+    return content
+
+
+def remove_files(names: Iterable[str]) -> None:
+    """Remove files that no row names any more."""
+    for name in names:
+        if name:
+            _storage().delete(name)
+
+
+def _storage() -> Storage:
+    alias = outbox_settings().storage
+    if alias is None:
+        raise ContentMissing("EMAIL_OUTBOX_STORAGE is not set any more, and the body is in a file")
+    return storages[alias]
