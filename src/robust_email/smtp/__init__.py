@@ -22,6 +22,7 @@ from robust_email.smtp.config import (
     TlsPolicy,
     WirePolicy,
 )
+from robust_email.smtp.credentials import CredentialsProvider, CredentialsUnavailable
 from robust_email.smtp.envelope import DeliveryStatusOptions, Envelope
 from robust_email.smtp.errors import (
     AuthenticationImpossible,
@@ -38,12 +39,14 @@ from robust_email.smtp.errors import (
     NameResolutionFailed,
     PartlyAccepted,
     PoolTimedOut,
+    ProxyRefused,
     RecipientsRefused,
     RobustEmailError,
     SenderRefused,
     ServerMisconfigured,
     SessionLost,
     SessionRefused,
+    SigningImpossible,
     SMTPConnectionError,
     SubmissionError,
     TlsFailed,
@@ -74,6 +77,8 @@ __all__ = [
     "ConnectionTimedOut",
     "Connector",
     "Credentials",
+    "CredentialsProvider",
+    "CredentialsUnavailable",
     "DataRefused",
     "Deadline",
     "DeliveryStatusOptions",
@@ -95,6 +100,7 @@ __all__ = [
     "PoolLimits",
     "PoolStats",
     "PoolTimedOut",
+    "ProxyRefused",
     "RecipientsRefused",
     "Reply",
     "RetryDecision",
@@ -106,6 +112,7 @@ __all__ = [
     "ServerMisconfigured",
     "SessionLost",
     "SessionRefused",
+    "SigningImpossible",
     "SmtpConfig",
     "Submission",
     "SubmissionClient",

@@ -226,6 +226,8 @@ class Batch:
         lost = next((verdict for verdict in result.verdicts if _of_session(verdict)), None)
         if lost is not None and self._try_again(result, job, lost):
             return _of_session
+        if any(map(_login_lost, result.verdicts)) and self._free_retry(result, job):
+            return _login_lost
         reply = result.mail_reply
         if reply is not None and reply.klass is ReplyClass.TRANSIENT and result.session_had_accepted:
             # "Too many messages in this session" (OpenSMTPD: 452 after 100): a new one begins. There this mail is
@@ -290,6 +292,11 @@ def _not_taken(verdict: Verdict) -> bool:
 
 def _of_session(verdict: Verdict) -> bool:
     return verdict.disposition is Disposition.DEFERRED and verdict.scope is Scope.SESSION
+
+
+def _login_lost(verdict: Verdict) -> bool:
+    """530 or 535 to a mail: a session that had been used does not count as logged in any more (a password rotated)."""
+    return verdict.scope is Scope.CONFIGURATION and verdict.reply is not None and verdict.reply.code in {530, 535}
 
 
 def _enough_for_one_transaction(result: TransactionResult) -> Callable[[Verdict], bool]:

@@ -17,6 +17,8 @@ from robust_email.smtp.errors import ConfigurationError
 if TYPE_CHECKING:
     import ssl
 
+    from robust_email.smtp.credentials import CredentialsProvider
+
 
 MAX_PORT = 65_535
 
@@ -52,6 +54,8 @@ class Credentials:
     access_token: str | None = field(default=None, repr=False)
     mechanisms: tuple[str, ...] = ()
     """SASL mechanisms allowed, best first; empty means every one that is safe on the channel."""
+    provider: CredentialsProvider | None = field(default=None, repr=False)
+    """Asked for the credentials whenever a session is opened, instead of the fields above."""
 
 
 @dataclass(frozen=True, slots=True)

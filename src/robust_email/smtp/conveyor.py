@@ -203,7 +203,7 @@ class Conveyor:
         transaction, usage = riding.transaction, self._session.usage
         verdicts = tuple(transaction.verdicts(self._dialogue, failure.failure if failure else None))
         usage.last_used = self._clock()
-        if any(verdict.scope is Scope.SESSION for verdict in verdicts):
+        if any(verdict.scope in {Scope.SESSION, Scope.CONFIGURATION} for verdict in verdicts):
             self._session.broken = True
         had_accepted = usage.accepted > 0
         if transaction.all_refused:

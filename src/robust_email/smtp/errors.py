@@ -161,7 +161,7 @@ class AuthenticationRefused(_ByReply, ConfigurationError, smtplib.SMTPAuthentica
 
 
 class AuthenticationImpossible(ConfigurationError, smtplib.SMTPNotSupportedError):
-    """The server offers no AUTH, no mechanism in common, or only over a clear channel."""
+    """No AUTH, no mechanism in common, or only over a clear channel; or there are no credentials to log in with."""
 
 
 class TlsImpossible(ConfigurationError, smtplib.SMTPNotSupportedError):
@@ -170,6 +170,14 @@ class TlsImpossible(ConfigurationError, smtplib.SMTPNotSupportedError):
 
 class TlsMaterialUnusable(ConfigurationError, OSError):
     """A certificate or key file of ours is missing or cannot be read."""
+
+
+class ProxyRefused(ConfigurationError, OSError):
+    """The proxy in ``EMAIL_PROXY`` does not let us through: wrong credentials for it, or a rule of its own."""
+
+
+class SigningImpossible(ConfigurationError, OSError):
+    """The mail should be signed (DKIM) and cannot be; it does not go unsigned instead."""
 
 
 class GreetingNameRefused(_ByReply, ConfigurationError, smtplib.SMTPHeloError):

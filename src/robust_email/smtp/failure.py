@@ -36,6 +36,8 @@ class FailureKind(enum.Enum):
     """The message exceeds the SIZE that the server announced (RFC 1870)."""
     CLEAR_TEXT = "clear-text"
     """Credentials would have crossed the network unencrypted."""
+    NO_CREDENTIALS = "no-credentials"
+    """What gives the password or token could not give one now (a token server that does not answer)."""
     LOCAL = "local"
     """A file or setting of ours could not be used (a certificate that cannot be read)."""
 

@@ -42,10 +42,18 @@ _NO_SESSION: dict[FailureKind, tuple[type[errors.SMTPConnectionError], int]] = {
     FailureKind.RESOLVER_DOWN: (errors.NameResolutionFailed, socket.EAI_AGAIN),
     FailureKind.CONNECTION_REFUSED: (errors.ConnectionRefused, errno.ECONNREFUSED),
     FailureKind.UNREACHABLE: (errors.SMTPConnectionError, errno.EHOSTUNREACH),
+    FailureKind.NO_CREDENTIALS: (errors.SMTPConnectionError, errno.EAGAIN),
     FailureKind.TIMEOUT: (errors.ConnectionTimedOut, errno.ETIMEDOUT),
     FailureKind.TLS: (errors.TlsFailed, ssl.SSLErrorNumber.SSL_ERROR_SSL),
     FailureKind.CERTIFICATE: (errors.TlsFailed, ssl.SSLErrorNumber.SSL_ERROR_SSL),
 }
+_UNUSABLE: dict[Phase, Callable[[int, str], errors.RobustEmailError]] = {
+    Phase.CONNECT: errors.ProxyRefused,
+    Phase.TLS: errors.TlsMaterialUnusable,
+    Phase.STARTTLS: errors.TlsMaterialUnusable,
+    Phase.MAIL: errors.SigningImpossible,
+}
+"""What of ours could not be used (``FailureKind.LOCAL``), by where it was needed."""
 
 
 def error_for(report: SubmissionReport, *, partial: bool = False, sender: str = "") -> errors.RobustEmailError | None:
@@ -130,8 +138,8 @@ def _by_failure(verdict: Verdict, text: str) -> errors.RobustEmailError:
 def _by_rule_of_ours(failure: Failure, text: str) -> errors.RobustEmailError:
     if failure.kind is FailureKind.TOO_LARGE:
         return errors.MessageTooLarge(552, b"5.3.4 Message size exceeds fixed limit", text)
-    if failure.kind is FailureKind.LOCAL:
-        return errors.TlsMaterialUnusable(failure.errno or 0, text)
+    if failure.kind is FailureKind.LOCAL and failure.phase in _UNUSABLE:
+        return _UNUSABLE[failure.phase](failure.errno or 0, text)
     kinds: dict[Phase, Callable[[str], errors.RobustEmailError]] = {
         Phase.STARTTLS: errors.TlsImpossible,
         Phase.AUTH: errors.AuthenticationImpossible,

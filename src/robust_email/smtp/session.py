@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from robust_email.smtp.dialogue import Dialogue
 from robust_email.smtp.failure import SessionFailure
+from robust_email.smtp.login import Login
 from robust_email.smtp.opening import SessionUnavailable, identify
 from robust_email.smtp.outcome import classify_failure
 from robust_email.smtp.protocol import commands
@@ -46,12 +47,15 @@ class Usage:
 class Session:
     """A session ready for mail. Not for two threads at once: the pool leases it."""
 
-    def __init__(self, dialogue: Dialogue, extensions: Extensions, config: SmtpConfig, now: float) -> None:
-        """Made by ``open_session`` alone."""
+    def __init__(
+        self, dialogue: Dialogue, extensions: Extensions, config: SmtpConfig, now: float, login: Login | None = None
+    ) -> None:
+        """Made by ``open_session`` alone. ``login``: credentials that may change meanwhile."""
         self.number = next(_numbers)
         self.dialogue = dialogue
         self.extensions = extensions
         self.config = config
+        self.login = login
         self.usage = Usage(now, now)
         self._max_age = config.pool.max_age * (1 - random.random() / 10)  # noqa: S311 - so that they don't end together
         self.broken = False
@@ -80,6 +84,8 @@ class Session:
         """Why this session should not be used again, judged without touching the network."""
         if not self.ready:
             return "ended by the server" if self.dialogue.protocol.closing_reply else "broken"
+        if self.login is not None and self.login.outdated:
+            return "credentials"
         if now - self.usage.opened_at >= self._max_age:
             return "age"
         if now - self.usage.last_used >= limits.max_idle:
@@ -129,19 +135,37 @@ def open_session(
 ) -> Session:
     """Connect, and go through greeting, EHLO, STARTTLS and AUTH, all within ``deadline``.
 
+    Credentials that a provider gave and the server refused are asked for once more: they may have been renewed.
     Raises ``SessionUnavailable`` with the verdict; nothing is left open then.
     """
+    login = Login.now(config, deadline)
+    try:
+        return _opened(connector, config, login, deadline, clock, transcript)
+    except SessionUnavailable as exc:
+        if login is None or not login.may_be_mended(exc.verdict):
+            raise
+    return _opened(connector, config, Login.now(config, deadline), deadline, clock, transcript)
+
+
+def _opened(  # noqa: PLR0917 - what open_session was given
+    connector: Connector,
+    config: SmtpConfig,
+    login: Login | None,
+    deadline: Deadline,
+    clock: Callable[[], float],
+    transcript: Transcript | None,
+) -> Session:
     try:
         stream = connector.connect(deadline)
     except SessionFailure as exc:
         raise SessionUnavailable(classify_failure(exc.failure)) from exc
     dialogue = Dialogue(stream, config.endpoint, config.timeouts, clock, transcript)
     try:
-        extensions = identify(dialogue, config, deadline)
+        extensions = identify(dialogue, login.fitted(config) if login else config, deadline)
     except SessionFailure as exc:
         dialogue.abort()
         raise SessionUnavailable(classify_failure(exc.failure)) from exc
     except BaseException:
         dialogue.abort()
         raise
-    return Session(dialogue, extensions, config, clock())
+    return Session(dialogue, extensions, config, clock(), login)
