@@ -1,0 +1,141 @@
+"""Public names, the testing kit and the commands, from the packages, the parser and the Makefile."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from facts.markdown import ROOT, beside, code, plain, table
+from robust_email import smtp, testing
+from robust_email.testing import __main__ as catcher
+from robust_email.testing import faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import ModuleType
+
+
+_ALIASES = {"Action", "BeforeFinal"}
+"""Names of types, which say nothing of themselves at run time."""
+
+
+def engine_page() -> str:
+    """Return the reference page of ``robust_email.smtp``."""
+    return f"""# The engine
+
+`robust_email.smtp` knows no Django and no Celery, and needs nothing but the standard library. A Flask or FastAPI
+project, or a script, can use it as it is:
+
+```python
+from robust_email.smtp import Envelope, MailData, SmtpConfig, SubmissionClient
+
+client = SubmissionClient(SmtpConfig(host="127.0.0.1", port=1025))
+octets = b"From: shop@example.org\\r\\nTo: ann@example.com\\r\\nSubject: Your order\\r\\n\\r\\nThank you.\\r\\n"
+report = client.submit(Envelope.of("shop@example.org", ["ann@example.com"]), MailData.from_bytes(octets))
+client.close()  # when the process ends; it says goodbye to the sessions that were kept
+```
+<!-- check: report.accepted == ("ann@example.com",) -->
+
+`submit()` returns a report for whatever a server or a network does, also where there was no session. It never raises
+for that; `error_for(report)` gives the exception that the Django backend would raise, or `None`. One client per relay
+and account, kept for the life of the process and shared by its threads, holds the pool.
+
+## Names
+
+{_names(smtp, smtp.__all__)}
+The errors are in `robust_email.smtp.errors` ({{doc}}`errors`), the events in `robust_email.smtp.events`
+({{doc}}`events`).
+"""
+
+
+def testing_page() -> str:
+    """Return the reference page of ``robust_email.testing``."""
+    actions = [each for name, each in vars(faults).items() if name in testing.__all__ and _is_action(name)]
+    moments = beside(faults, "At")
+    return f"""# Testing kit
+
+`robust_email.testing` is a real SMTP server that misbehaves to order, on a free port of the loopback. It imports nothing
+of the library: what it says about the engine is a second opinion. {{doc}}`/how-to/test-your-application` shows it at
+work.
+
+## Names
+
+{_names(testing, [name for name in testing.__all__ if not _is_action(name)])}
+Beside it: `robust_email.testing.certs.CertificateAuthority` (needs the extra `testing`),
+`robust_email.testing.proxy.CuttableProxy`, `robust_email.testing.clock.FakeClock`,
+`robust_email.testing.assertions.assert_accepted_once` and the pytest fixtures `smtp_server`, `smtp_faults` and
+`smtp_certs`.
+
+## Moments
+
+{table(("At", "When"), ((code(name), text or f"In place of the reply to {name}.") for name, text in moments.items()))}
+## Actions
+
+{table(("Action", "What the server does"), ((code(each.__name__), plain(each.__doc__)) for each in actions))}
+## Faults in a word
+
+On the command line a fault is `MOMENT[/SUBJECT][*TIMES]=ACTION`: `RCPT/bob=550 5.1.1 no such user`,
+`DATA*1=close`, `FINAL*2=stall`. The action is the text of a reply, or one of {_words()}.
+"""
+
+
+def commands_page() -> str:
+    """Return the reference page of commands."""
+    options = (
+        (code(" ".join(action.option_strings)), (action.help or "").replace("%(default)s", str(action.default)))
+        for action in catcher._parser()._actions  # noqa: SLF001 - the parser has no public list of its options
+        if "--help" not in action.option_strings
+    )
+    return f"""# Commands
+
+## python -m robust_email.testing
+
+A mail catcher in a terminal: takes every mail, relays none, and misbehaves if asked to.
+
+{table(("Option", "Meaning"), options)}
+{_management()}
+## make
+
+In a clone of the repository.
+
+{table(("Command", "Meaning"), ((code(f"make {name}"), text) for name, text in make_targets()))}"""
+
+
+def make_targets() -> Iterator[tuple[str, str]]:
+    """Yield each target that ``make help`` lists."""
+    for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines():
+        if found := re.match(r"([a-z-]+):.*?## (.+)", line):
+            yield found[1], found[2]
+
+
+def management_commands() -> dict[str, str]:
+    """Return the library's own ``manage.py`` commands with what each says of itself."""
+    found = {}
+    for path in sorted((ROOT / "src" / "robust_email").rglob("management/commands/[a-z]*.py")):
+        text = re.search(r'help\s*=\s*\(?\s*"((?:[^"\\]|\\.|"\s*")+)"', path.read_text(encoding="utf-8"))
+        found[path.stem] = re.sub(r'"\s*"', "", text[1]) if text else ""
+    return found
+
+
+def _management() -> str:
+    commands = management_commands()
+    if not commands:
+        return ""
+    rows = ((code(f"manage.py {name}"), text) for name, text in commands.items())
+    return f"## manage.py\n\n{table(('Command', 'Meaning'), rows)}"
+
+
+def _names(module: ModuleType, names: Iterable[str]) -> str:
+    rows = ((code(name), plain(getattr(module, name).__doc__)) for name in names if name not in _ALIASES)
+    return table(("Name", "What it is"), rows)
+
+
+def _is_action(name: str) -> bool:
+    each = getattr(faults, name, None)
+    return isinstance(each, type) and name not in {"Fault", "At", "Action"}
+
+
+def _words() -> str:
+    from robust_email.testing import notation
+
+    return ", ".join(code(word) for word in notation._ACTIONS)  # noqa: SLF001 - its only list

@@ -1,0 +1,102 @@
+"""What the reference lists is what the code has: each setting, error, signal, event, check and command, and no other."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from django.dispatch import Signal
+
+from robust_email import options, signals
+from robust_email.smtp import errors
+from robust_email.smtp.protocol.states import SessionState
+from tests.docs.pages import DOCS, ROOT, pages
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+REFERENCE = DOCS / "reference"
+SOURCES = [path.read_text(encoding="utf-8") for path in (ROOT / "src" / "robust_email").rglob("*.py")]
+
+
+def test_generated_files_say_what_the_code_says(generator: ModuleType) -> None:
+    """Whoever changes the code runs docs/generate.py, and looks at what it wrote."""
+    stale = [str(path.relative_to(ROOT)) for path, text in generator.files() if path.read_text("utf-8") != text]
+    assert stale == []
+
+
+def test_every_reference_page_is_generated(generator: ModuleType) -> None:
+    """No page of the reference is written by hand, so none can grow old."""
+    assert {page.stem for page in REFERENCE.glob("*.md")} == set(generator.PAGES)
+
+
+def test_the_readme_keeps_its_tables(generator: ModuleType) -> None:
+    """A table that lost its place in the README would be written nowhere."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert generator.with_tables(readme) == readme
+    assert "| `EMAIL_POOL_SIZE` | `10` |" in readme
+    assert "| `InDoubt` | `smtplib.SMTPException` |" in readme
+
+
+def test_settings() -> None:
+    """The settings page has a row per option, and the documentation names no setting that nobody reads."""
+    page = (REFERENCE / "settings.md").read_text("utf-8")
+    known = {option.setting for option in options.OPTIONS.values()} | {"EMAIL_BACKEND"}
+    assert set(re.findall(r"^\| `(EMAIL_\w+)`", page, re.MULTILINE)) == known - {"EMAIL_BACKEND"}
+    named = {name for each in pages() for name in re.findall(r"(?<![A-Z_])EMAIL_[A-Z_]*[A-Z]", each.read_text("utf-8"))}
+    assert named - known == set()
+
+
+def test_errors() -> None:
+    """The errors page has a section per public class, and each class of the tree is there."""
+    page = (REFERENCE / "errors.md").read_text("utf-8")
+    public = {name for name, each in vars(errors).items() if _is_error(name, each)}
+    assert set(re.findall(r"^## (\w+)$", page, re.MULTILINE)) == public
+
+
+def _is_error(name: str, each: object) -> bool:
+    return not name.startswith("_") and isinstance(each, type) and issubclass(each, errors.RobustEmailError)
+
+
+def test_signals() -> None:
+    """The signals page has a row per signal."""
+    page = (REFERENCE / "signals.md").read_text("utf-8")
+    names = {name for name, each in vars(signals).items() if isinstance(each, Signal)}
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == names
+
+
+def test_checks() -> None:
+    """The checks page has the ids that the code gives, and no other."""
+    page = (REFERENCE / "checks.md").read_text("utf-8")
+    code = (ROOT / "src" / "robust_email" / "checks.py").read_text("utf-8").partition('"""\n\n')[2]
+    given = set(re.findall(r'id="robust_email\.([EW]\d{3})"', code))
+    given |= {f"E{int(number):03}" for number in re.findall(r"subject\.error\(\s*(\d+),", code)}
+    given |= {f"W{int(number):03}" for number in re.findall(r"subject\.warning\(\s*(\d+),", code)}
+    assert set(re.findall(r"^\| `robust_email\.([EW]\d{3})`", page, re.MULTILINE)) == given
+
+
+def test_log_lines() -> None:
+    """The log page has each line of the story's logger that an event leads to."""
+    page = (REFERENCE / "log-lines.md").read_text("utf-8")
+    assert "`SMTP connection established successfully on attempt %d`" in page
+    assert "`SMTP connection error on attempt %d/%d: %s`" in page
+    source = "".join(SOURCES)
+    for line in re.findall(r"^`[A-Z or]+` `(.+)`$", page, re.MULTILINE):
+        assert f'"{line}"' in source
+
+
+@pytest.mark.parametrize("state", SessionState)
+def test_the_picture_has_every_state(state: SessionState) -> None:
+    """The diagram shows each state of the table."""
+    assert f">{state.value}</text>" in (DOCS / "pictures" / "states.svg").read_text("utf-8")
+
+
+def test_commands(generator: ModuleType) -> None:
+    """The commands page has each command of manage.py that the library brings, and each make target."""
+    page = (REFERENCE / "commands.md").read_text("utf-8")
+    kit = generator.kit
+    for name in kit.management_commands():
+        assert f"`manage.py {name}`" in page
+    for name, _ in kit.make_targets():
+        assert f"`make {name}`" in page
