@@ -128,6 +128,8 @@ CELERY_BROKER_URL = ENV.broker_url
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Cancelled at the wrong moment, an attempt ends in doubt; redelivered meanwhile, it finds its claim taken.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(ENV.data_folder / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "hand over what was left behind": {
@@ -145,6 +147,9 @@ if ENV.redis_host is None:
         "control_folder": str(QUEUE_FOLDER / "exchanges"),
         "polling_interval": 0.2,
     }
+else:
+    # A registration must not wait for a broker that is down: by default kombu tries for 6 seconds before it says so.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 0, "socket_connect_timeout": 1, "socket_timeout": 3}
 
 # ----------------------------------------------------------------------------------------------- logging
 

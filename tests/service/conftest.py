@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from robust_email.testing.pytest_plugin import ServerFactory
 
 PASSWORD = "CANARY-password-of-the-customer"
-SMTP_PASSWORD = "CANARY-password-of-the-relay"
 ADDRESS = "canary.customer@customer.example"
 
 BACKEND = "authentication.core.email_backend.RobustSMTPEmailBackend"
@@ -46,6 +45,8 @@ def relay(smtp_faults: ServerFactory, settings: Settings) -> Callable[..., Scrip
         settings.EMAIL_BACKEND = BACKEND
         settings.EMAIL_HOST = server.host
         settings.EMAIL_PORT = server.port
+        settings.EMAIL_USE_TLS = settings.EMAIL_USE_SSL = False
+        settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = ""
         return server
 
     return start

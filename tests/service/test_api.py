@@ -210,8 +210,8 @@ def test_a_broker_that_is_down_costs_the_customer_nothing(
     assert len(list(queue_folder.glob("*.msg"))) == 1
 
 
-def test_no_question_to_the_database_tells_a_known_address(post: Post) -> None:
-    """A reset for an unknown address asks no more and no less than one for a code within its cool-down (V3)."""
+def test_asking_again_within_the_cool_down_stores_nothing(post: Post) -> None:
+    """A second reset request at once leaves no second code and no second task (V22)."""
     User.objects.create_user(EMAIL, PASSWORD)
     post("/api/password-reset/", email=EMAIL)
     with CaptureQueriesContext(connection) as known:

@@ -108,6 +108,7 @@ def running(
             "ENV_FILE": str(folder / "no.env"),
             "DATA_FOLDER": str(folder),
             "SECRET_KEY": SECRET_KEY,
+            "POSTGRES_HOST": "",
             "REDIS_HOST": str(redis.hostname),
             "REDIS_PORT": str(redis.port),
             "EMAIL_HOST": RELAY,
@@ -203,6 +204,26 @@ def test_a_mail_in_doubt_comes_again_unchanged(running: Running) -> None:
     first, second = running.mails_to(address)
     assert first.data == second.data
     assert "in doubt, the server may have it" in running.worker_log()
+
+
+def test_a_broker_that_is_down_delays_no_registration(tmp_path: Path) -> None:
+    """Where nothing listens on the port of Redis, the customer gets the usual answer at once; the mail waits (V4)."""
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "e_commerce_api.settings",
+        "ENV_FILE": str(tmp_path / "no.env"),
+        "DATA_FOLDER": str(tmp_path),
+        "SECRET_KEY": SECRET_KEY,
+        "POSTGRES_HOST": "",
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": "1",
+    }
+    service = Service(tmp_path, environment)
+    service.manage("migrate", "--verbosity", "0")
+    with service.web(0) as url:
+        answers = [Shop(url).register(f"customer{number}@customer.example", PASSWORD) for number in range(2)]
+    assert [answer.status for answer in answers] == [202, 202]
+    assert max(answer.seconds for answer in answers) < 2
+    assert (tmp_path / "web.log").read_text().count("The broker took no task") == 2
 
 
 def test_no_log_has_a_secret(running: Running) -> None:
