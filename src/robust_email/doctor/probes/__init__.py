@@ -1,0 +1,1 @@
+"""The probes: each looks at one thing, in its own file, and yields what it finds."""
