@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from robust_email.smtp import Deadline, PoolLimits, Submission, WirePolicy
-from robust_email.testing import At, Close, Extensions, Extra, Fault, Limits, Quirks, Reply, Reset, Script, ScriptedServer
+from robust_email.testing import (
+    At,
+    Close,
+    Extensions,
+    Extra,
+    Fault,
+    Limits,
+    Quirks,
+    Reply,
+    Reset,
+    Script,
+    ScriptedServer,
+)
 from tests.submission.relay import (
     AT_ONCE,
     IMPATIENT,

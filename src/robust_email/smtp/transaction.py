@@ -197,6 +197,9 @@ class Transaction:
 
     def verdicts(self, dialogue: Dialogue, lost: Failure | None = None) -> list[Verdict]:
         """A verdict for each path. ``lost``: the session ended before every reply was in."""
+        if lost is not None and lost.kind is FailureKind.GARBAGE:
+            # Replies that do not add up may have shifted by one somewhere: none of them is held against anybody.
+            return [self._of_loss(dialogue, lost)] * len(self._rcpt_replies)
         return [self._verdict(index, dialogue, lost) for index in range(len(self._rcpt_replies))]
 
     def _verdict(self, index: int, dialogue: Dialogue, lost: Failure | None) -> Verdict:

@@ -46,6 +46,10 @@ class Sent:
     """Whether nothing else was outstanding when it was said, so that no other command's reply can pass for its own."""
 
 
+_AWAITS_MORE = frozenset({SessionState.TLS_PENDING, SessionState.DATA})
+"""Where something behind the reply has a meaning of its own: an injection, or a refusal before the message was sent."""
+
+
 class ClientProtocol:
     """One connection's dialogue, from before the greeting until it is closed."""
 
@@ -173,7 +177,7 @@ class ClientProtocol:
             raise ProtocolViolationError(f"the server answered {sent.verb.value} with: {reply}", reply)
         if sent.verb is Verb.RSET and not reply.positive:
             self.closing_reply = self.closing_reply or reply
-        if len(self._outstanding) == 1 and self._reader.has_buffered and sent.verb is not Verb.STARTTLS:
+        if len(self._outstanding) == 1 and self._reader.has_buffered and then not in _AWAITS_MORE:
             then = self._with_surplus(sent)
         self._outstanding.popleft()
         self.state = then
@@ -186,9 +190,8 @@ class ClientProtocol:
     def _with_surplus(self, sent: Sent) -> SessionState:
         """More came than was asked for. A 421 behind the last reply is a goodbye; anything else is a reply too many.
 
-        Which of a group's replies was the one too many cannot be known, so none of the last is believed. The reply to
-        an end of data that was awaited alone is: nothing stood between. (Behind STARTTLS it is an injection, and
-        ``tls_established`` says so.)
+        Which of a group's replies was the one too many cannot be known, so the last is not believed. The reply to an
+        end of data that was awaited alone is: nothing stood between.
         """
         try:
             surplus = self._reader.next_reply()
