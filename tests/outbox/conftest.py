@@ -1,8 +1,8 @@
-"""Fixtures of the outbox's tests: each database in turn, a relay that keeps a ledger, and the settings between them."""
+"""Fixtures of the outbox's tests: each database in turn, and a relay that keeps a ledger."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connections
@@ -12,6 +12,9 @@ from tests.outbox import databases
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_django import DjangoDbBlocker
+    from pytest_django.fixtures import SettingsWrapper
+
     from robust_email.testing import ScriptedServer
 
 DATABASES = ("sqlite", "postgres", "mariadb")
@@ -19,7 +22,10 @@ DATABASES = ("sqlite", "postgres", "mariadb")
 
 @pytest.fixture(scope="session")
 def made_databases(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Callable[[str], tuple[str, str]]]:
     """Give a function from a kind of database to its alias and URL, made when first asked for."""
     made: dict[str, tuple[str, str]] = {}
@@ -43,7 +49,10 @@ def made_databases(
 
 @pytest.fixture(params=DATABASES)
 def outbox_url(
-    request: pytest.FixtureRequest, made_databases: Callable[[str], tuple[str, str]], settings: Any, django_db_blocker: Any
+    request: pytest.FixtureRequest,
+    made_databases: Callable[[str], tuple[str, str]],
+    settings: SettingsWrapper,
+    django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[str]:
     """Route the outbox to an empty database of each kind; give its URL."""
     alias, url = made_databases(request.param)
@@ -57,13 +66,7 @@ def outbox_url(
 
 
 @pytest.fixture
-def one_database(outbox_url: str) -> str:
-    """Let ``outbox_url`` be parametrized by the test itself: ``@pytest.mark.parametrize("outbox_url", ..., indirect=True)``."""
-    return outbox_url
-
-
-@pytest.fixture
-def relay(outbox_url: str, smtp_server: ScriptedServer, settings: Any) -> ScriptedServer:
+def relay(outbox_url: str, smtp_server: ScriptedServer, settings: SettingsWrapper) -> ScriptedServer:
     """Give the SMTP server that the outbox hands over to; mail enters by ``send_mail``."""
     settings.EMAIL_BACKEND = "robust_email.outbox.backend.OutboxEmailBackend"
     settings.EMAIL_HOST = smtp_server.host

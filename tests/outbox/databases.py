@@ -1,4 +1,4 @@
-"""The databases that the outbox is tested on, beside the project's own: made once, routed to, emptied after each test."""
+"""The databases that the outbox is tested on: made once, routed to, emptied after each test."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from django.db import connections
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from django.db.models import Model
+
 ENGINES = {"postgresql": "django.db.backends.postgresql", "mysql": "django.db.backends.mysql"}
 
 
@@ -20,15 +22,15 @@ class ToActive:
 
     alias: str | None = None
 
-    def db_for_read(self, model: Any, **_: Any) -> str | None:
+    def db_for_read(self, model: type[Model], **_: object) -> str | None:
         """Read there too."""
         return self.db_for_write(model)
 
-    def db_for_write(self, model: Any, **_: Any) -> str | None:
+    def db_for_write(self, model: type[Model], **_: object) -> str | None:
         """Send the outbox's models to the active database."""
         return ToActive.alias if model._meta.app_label == "robust_email_outbox" else None
 
-    def allow_relation(self, *_: Any, **__: Any) -> bool:
+    def allow_relation(self, *_: object, **__: object) -> bool:
         """Let objects read here meet."""
         return True
 

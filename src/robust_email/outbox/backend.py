@@ -35,7 +35,7 @@ class OutboxEmailBackend(BaseEmailBackend):
 
     enters_outbox: Final = True
 
-    def __init__(  # type: ignore[misc]  # Django's stubs know neither alias nor the options of SMTP
+    def __init__(
         self,
         fail_silently: bool = False,  # noqa: FBT001, FBT002 - Django's signature
         *,

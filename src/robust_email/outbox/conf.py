@@ -148,7 +148,8 @@ class OutboxSettings:
         float, Meaning(values.seconds(), "seconds", "Between two looks of outbox_drain --forever at an empty outbox.")
     ] = 1.0
     sweep: Annotated[
-        float, Meaning(values.seconds(), "seconds", "Between two sweeps; how long after its time a mail is left behind.")
+        float,
+        Meaning(values.seconds(), "seconds", "Between two sweeps; how long after its time a mail is left behind."),
     ] = 30.0
     scrub: Annotated[
         str,
@@ -165,9 +166,9 @@ class OutboxSettings:
     storage: Annotated[
         str | None, Meaning(values.text, "alias", "The Django storage for large bodies; none: all in the row.")
     ] = None
-    storage_threshold: Annotated[
-        int, Meaning(values.whole(1), "octets", "From which a body goes to the storage.")
-    ] = 256 * 1024
+    storage_threshold: Annotated[int, Meaning(values.whole(1), "octets", "From which a body goes to the storage.")] = (
+        256 * 1024
+    )
     relay_resolver: Annotated[
         str | None,
         Meaning(

@@ -10,7 +10,7 @@ import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.utils import timezone

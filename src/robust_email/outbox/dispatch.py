@@ -142,9 +142,7 @@ class _RelayRun:
         except DatabaseError as exc:
             logger.warning("Stopped before the end of data: the database is away (%s)", type(exc).__name__)
         except ImproperlyConfigured as exc:
-            self._finished += [
-                Finished(row, _misconfigured(row, self._relay, exc)) for row in self._untouched(rows)
-            ]
+            self._finished += [Finished(row, _misconfigured(row, self._relay, exc)) for row in self._untouched(rows)]
             self._write()
         except Exception as exc:
             logger.exception("Handing over %d mails to %s failed", len(rows), self._relay)
@@ -244,7 +242,7 @@ class _RelayRun:
 
 def _answered(verdict: Verdict) -> bool:
     """Tell whether the relay was there and spoke about the mail."""
-    return verdict.scope not in {Scope.ENDPOINT, Scope.CONFIGURATION} and verdict.reply is not None or (
+    return (verdict.scope not in {Scope.ENDPOINT, Scope.CONFIGURATION} and verdict.reply is not None) or (
         verdict.disposition is Disposition.ACCEPTED
     )
 

@@ -31,7 +31,10 @@ _OVERRIDABLE: Final = ("send_messages", "_send", "open")
 
 
 def hand_over(
-    claim: Claim, rows: Iterable[OutboxMessage], backend: BaseEmailBackend, before_final: Callable[[Sequence[UUID]], None]
+    claim: Claim,
+    rows: Iterable[OutboxMessage],
+    backend: BaseEmailBackend,
+    before_final: Callable[[Sequence[UUID]], None],
 ) -> Iterator[Finished]:
     """Submit rows, lazily taken, and yield what came of each as it ends. Raises what ``before_final`` raised."""
     if isinstance(backend, RobustSMTPEmailBackend) and not _is_overridden(backend):

@@ -16,4 +16,6 @@ def uuid7() -> UUID:
     """Make one: 48 bits of milliseconds, 12 bits of their fraction (RFC 9562 6.2, method 3), 62 bits of chance."""
     milliseconds, rest = divmod(time.time_ns(), _SUB_MILLISECOND)
     fraction = rest * 4096 // _SUB_MILLISECOND
-    return UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION | fraction << 64 | _VARIANT | secrets.randbits(62))
+    return UUID(
+        int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION | fraction << 64 | _VARIANT | secrets.randbits(62)
+    )

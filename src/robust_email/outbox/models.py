@@ -186,7 +186,7 @@ class AppendOnly(models.QuerySet["SubmissionAttempt"]):
 
     def bulk_update(self, objs: Iterable[SubmissionAttempt], fields: Iterable[str], **_: Any) -> int:  # type: ignore[override]  # it refuses, whatever it is given
         """Refuse."""
-        return self.update(objs=objs, fields=fields)
+        raise TypeError("a submission attempt is never changed")
 
 
 class SubmissionAttempt(models.Model):
@@ -220,7 +220,7 @@ class SubmissionAttempt(models.Model):
         """Say what came of it."""
         return f"{self.disposition} at {self.phase} by {self.endpoint}"
 
-    def save(self, **kwargs: Any) -> None:  # type: ignore[override]  # Django's signature grew positional arguments that end in 2028
+    def save(self, **kwargs: Any) -> None:
         """Add; a row that is there is not changed."""
         if not self._state.adding:
             raise TypeError("a submission attempt is never changed")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import email.message
 import email.policy
-from email import message_from_bytes
+from email.parser import BytesParser
 from email.utils import formataddr, getaddresses
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,14 +36,14 @@ class StoredMessage(EmailMultiAlternatives):
 
     stored: StoredTree
 
-    def message(self, *_: Any, **__: Any) -> StoredTree:  # type: ignore[override]  # Django's differs between versions
+    def message(self, *_: Any, **__: Any) -> StoredTree:
         """Return the tree; a policy is of no use to octets that are there."""
         return self.stored
 
 
 def stored_message(octets: bytes, reverse_path: str, recipients: Sequence[str]) -> StoredMessage:
     """Make the message for the recipients that are still open: it goes to these and to no other."""
-    tree: StoredTree = message_from_bytes(octets, _class=StoredTree, policy=email.policy.SMTP)
+    tree = BytesParser(StoredTree, policy=email.policy.SMTP).parsebytes(octets)
     to, cc = _named(tree, "To", recipients), _named(tree, "Cc", recipients)
     shown = {addr for _, addr in getaddresses([*to, *cc])}
     message = StoredMessage(

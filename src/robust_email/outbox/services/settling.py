@@ -115,6 +115,7 @@ def _settle_accepted(claim: Claim, finished: Sequence[Finished], now: datetime, 
 def _settle_one(claim: Claim, finished: Finished, now: datetime, using: str) -> Settled | None:
     """Write down one mail, whatever came of it. None if it is not ours any more."""
     row, report = finished.row, finished.report
+    changes: dict[str, Any]
     if report is None:
         decision, changes = Decision(Event.GIVE_UP), {"reason": masked(finished.unusable)[:TEXT_LENGTH]}
     else:

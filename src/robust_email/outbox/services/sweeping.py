@@ -193,7 +193,11 @@ def _remove(old: QuerySet[OutboxMessage], using: str) -> int:
 def _delete(pks: Iterable[UUID], using: str) -> None:
     """Delete by three statements, where Django's collector would read every row first."""
     pks = list(pks)
-    for model, key in ((OutboxRecipient, "message_id__in"), (SubmissionAttempt, "message_id__in"), (OutboxMessage, "pk__in")):
+    for model, key in (
+        (OutboxRecipient, "message_id__in"),
+        (SubmissionAttempt, "message_id__in"),
+        (OutboxMessage, "pk__in"),
+    ):
         rows: Any = model
         deleting = rows.objects.using(using).filter(**{key: pks})
         deleting._raw_delete(using)  # noqa: SLF001 - no cascade is left to be followed

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 def note(name: str, verdict: Verdict, endpoint: str, now: datetime, using: str) -> datetime:
     """Note that a relay could not be had; returns when it is to be asked again. Inside the caller's transaction."""
     settings = outbox_settings()
-    trouble = (
-        OutboxRelay.Trouble.MISCONFIGURED if verdict.scope is Scope.CONFIGURATION else OutboxRelay.Trouble.DOWN
-    )
+    trouble = OutboxRelay.Trouble.MISCONFIGURED if verdict.scope is Scope.CONFIGURATION else OutboxRelay.Trouble.DOWN
     known = OutboxRelay.objects.using(using).filter(pk=name).first()
     if known is not None and known.ask_again_at > now and known.trouble == trouble:
         return known.ask_again_at  # another worker has just found out the same
