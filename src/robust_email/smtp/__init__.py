@@ -61,6 +61,7 @@ from robust_email.smtp.outcome import Disposition, Scope, Verdict
 from robust_email.smtp.phases import Phase
 from robust_email.smtp.pool import PoolStats
 from robust_email.smtp.protocol.replies import EnhancedStatusCode, Reply
+from robust_email.smtp.proxy import Proxy, ProxyKind
 from robust_email.smtp.raising import error_for
 from robust_email.smtp.report import AttemptRecord, SubmissionReport
 from robust_email.smtp.retry import RetryDecision, Schedule
@@ -100,6 +101,8 @@ __all__ = [
     "PoolLimits",
     "PoolStats",
     "PoolTimedOut",
+    "Proxy",
+    "ProxyKind",
     "ProxyRefused",
     "RecipientsRefused",
     "Reply",

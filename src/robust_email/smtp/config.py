@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import ssl
 
     from robust_email.smtp.credentials import CredentialsProvider
+    from robust_email.smtp.proxy import Proxy
 
 
 MAX_PORT = 65_535
@@ -146,6 +147,8 @@ class SmtpConfig:
     local_hostname: str | None = None
     """The EHLO name; ``None`` means this machine's, looked up without DNS."""
     source_address: str | None = None
+    proxy: Proxy | None = None
+    """Through which to connect; it looks up ``host`` itself."""
     tls: TlsPolicy = TlsPolicy()
     credentials: Credentials | None = None
     tls_context: ssl.SSLContext | None = field(default=None, repr=False)

@@ -17,6 +17,7 @@ from robust_email.smtp.net.race import EveryAddressFailed, connect_first, interl
 from robust_email.smtp.net.resolver import SocketAddress, shared_resolver
 from robust_email.smtp.net.stream import Stream
 from robust_email.smtp.net.tls import context_for
+from robust_email.smtp.net.tunnel import pass_through
 from robust_email.smtp.phases import Phase
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Connector:
         # Before the network: a file that cannot be read is known at once. Required STARTTLS needs it as much.
         tls = self._config.tls
         context = None if tls.mode is TlsMode.NONE else self._config.tls_context or context_for(tls)
-        stream = Stream(self._socket(deadline), self._config.host)
+        stream = self._stream(deadline)
         if context is not None and self._config.tls.mode is TlsMode.IMPLICIT:
             self._encrypt(stream, context, deadline)
         return stream
@@ -80,33 +81,51 @@ class Connector:
             stream.abort()
             raise
 
-    def _socket(self, deadline: Deadline) -> socket.socket:
+    def _stream(self, deadline: Deadline) -> Stream:
+        """Connect in the clear: to the relay itself, or to the proxy and through it."""
+        config, proxy = self._config, self._config.proxy
+        if proxy is None:
+            return Stream(self._socket(config.host, config.port, config.endpoint, deadline), config.host)
+        label = f"{config.endpoint} through the proxy {proxy.endpoint}"
+        stream = Stream(self._socket(proxy.host, proxy.port, label, deadline), config.host, tunnelled=True)
+        try:
+            pass_through(stream, proxy, config.host, config.port, deadline)
+        except (OSError, EOFError) as error:
+            stream.abort()
+            raise SessionFailure(failure_of(error, Phase.CONNECT, label)) from error
+        except BaseException:
+            stream.abort()
+            raise
+        return stream
+
+    def _socket(self, host: str, port: int, label: str, deadline: Deadline) -> socket.socket:
         config = self._config
         if self._open_socket is not None:
             try:
-                return self._open_socket(config.host, config.port, deadline.remaining())
+                return self._open_socket(host, port, deadline.remaining())
             except OSError as error:
-                failure = failure_of(error, Phase.CONNECT, config.endpoint)
+                failure = failure_of(error, Phase.CONNECT, label)
                 if error.errno is None and error.args:  # a guard's own words, which say whom it refused and why
-                    failure = replace(failure, text=f"{config.endpoint}: {error}")
+                    failure = replace(failure, text=f"{label}: {error}")
                 raise SessionFailure(failure) from error
-        answer = self._resolver.resolve(config.host, config.port, deadline.within(config.timeouts.dns))
+        answer = self._resolver.resolve(host, port, deadline.within(config.timeouts.dns))
         if answer.stale_age is not None and self._on_stale is not None:
             self._on_stale(answer.stale_age)
         addresses = interleave(_of_same_family(answer.addresses, config.source_address))
         try:
             return connect_first(addresses, deadline, config.source_address)
         except EveryAddressFailed as error:
-            failure, cause = self._most_telling(error, answer.stale_age)
+            failure, cause = _most_telling(error, label, answer.stale_age)
             raise SessionFailure(failure) from cause
 
-    def _most_telling(self, error: EveryAddressFailed, stale_age: float | None) -> tuple[Failure, OSError]:
-        found = [(failure_of(reason, Phase.CONNECT, self._config.endpoint), reason) for _, reason in error.tried]
-        failure, cause = max(found, key=lambda pair: _TELLING.get(pair[0].kind, 0))
-        text = f"{failure.text} [{error if len(found) > 1 else error.tried[0][0]}]"
-        if stale_age is not None:
-            text += f" [the addresses are from {stale_age:.0f} s ago: DNS fails now]"
-        return replace(failure, text=text), cause
+
+def _most_telling(error: EveryAddressFailed, label: str, stale_age: float | None) -> tuple[Failure, OSError]:
+    found = [(failure_of(reason, Phase.CONNECT, label), reason) for _, reason in error.tried]
+    failure, cause = max(found, key=lambda pair: _TELLING.get(pair[0].kind, 0))
+    text = f"{failure.text} [{error if len(found) > 1 else error.tried[0][0]}]"
+    if stale_age is not None:
+        text += f" [the addresses are from {stale_age:.0f} s ago: DNS fails now]"
+    return replace(failure, text=text), cause
 
 
 def _of_same_family(addresses: tuple[SocketAddress, ...], source: str | None) -> tuple[SocketAddress, ...]:

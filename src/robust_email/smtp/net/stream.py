@@ -42,13 +42,14 @@ class Stream:
     ``host`` is the configured name: the one that the certificate must carry (RFC 7817 3).
     """
 
-    def __init__(self, sock: socket.socket, host: str) -> None:
-        """Take the socket over and make it non-blocking; it must be connected."""
+    def __init__(self, sock: socket.socket, host: str, *, tunnelled: bool = False) -> None:
+        """Take the socket over and make it non-blocking; it must be connected. ``tunnelled``: to a proxy."""
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # a socket pair has no Nagle's algorithm to switch off
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._host = host
+        self._tunnelled = tunnelled
         self._address = _address_of(sock)
         self._spoke = False
         self._unfinished: bytes | None = None
@@ -179,6 +180,8 @@ class Stream:
     @property
     def peer_is_loopback(self) -> bool:
         """Whether the other end is this machine, so that no network carries what is written."""
+        if self._tunnelled:  # what a proxy on this machine is given goes on to another
+            return False
         host = self._address.rpartition(":")[0].strip("[]").partition("%")[0]
         try:
             return ipaddress.ip_address(host).is_loopback
