@@ -20,8 +20,11 @@ _INDENT: Final = 5
 def plain_lines(report: DoctorReport, width: int = WIDTH) -> Iterator[str]:
     """The report line by line."""
     yield f"Examining {report.endpoint} (TLS: {report.tls})"
+    skipping = False
     for part in report.examined:
-        yield ""
+        if not (skipping and part.skipped):
+            yield ""
+        skipping = bool(part.skipped)
         yield from plain_part(part, width)
     yield ""
     yield from _wrapped(summary(report), width, "")

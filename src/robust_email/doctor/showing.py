@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol
 
 from robust_email.doctor.examination import examine
 from robust_email.doctor.plain import plain_lines
@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from robust_email.doctor.plan import Plan
 
 
-def run_and_show(plan: Plan, out: TextIO, *, as_json: bool = False, plain: bool = False) -> DoctorReport:
+class Output(Protocol):
+    """Where text is written to: a text file, or Django's wrapper of one."""
+
+    def write(self, text: str, /) -> object:
+        """Write."""
+
+
+def run_and_show(plan: Plan, out: Output, *, as_json: bool = False, plain: bool = False) -> DoctorReport:
     """Examine and write the report to ``out``; with rich, probe by probe to the terminal that standard output is."""
     console = None if as_json or plain else rich_console()
     if console is None:
@@ -27,7 +34,7 @@ def run_and_show(plan: Plan, out: TextIO, *, as_json: bool = False, plain: bool 
     return report
 
 
-def show(report: DoctorReport, out: TextIO, *, as_json: bool) -> None:
+def show(report: DoctorReport, out: Output, *, as_json: bool) -> None:
     """Write a report that is complete."""
     text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False) if as_json else "\n".join(plain_lines(report))
     out.write(text + "\n")
