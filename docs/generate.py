@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facts import diagram, dialogue, failures, kit, options, watching
+from facts import diagram, dialogue, failures, kit, options, rows, watching
 from facts.markdown import NOTICE, ROOT
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "engine": kit.engine_page,
     "testing": kit.testing_page,
     "commands": kit.commands_page,
+    "outbox": rows.page,
 }
 README_TABLES: dict[str, Callable[[], str]] = {
     "settings": options.readme_table,

@@ -6,6 +6,7 @@ import inspect
 from typing import Final
 
 from facts.markdown import code, plain, table
+from robust_email.options import OPTIONS
 from robust_email.smtp import errors
 
 WHAT_TO_DO: Final = {
@@ -29,6 +30,8 @@ WHAT_TO_DO: Final = {
     "AuthenticationImpossible": "Do not retry. Set TLS, or the mechanism that the server offers.",
     "TlsImpossible": "Do not retry. Nothing went in clear instead; the port or the network is wrong.",
     "TlsMaterialUnusable": "Do not retry. The file named cannot be read.",
+    "ProxyRefused": "Do not retry. The proxy's credentials, or its rules, are to be corrected.",
+    "SigningImpossible": "Do not retry. The key for DKIM cannot be used; nothing went unsigned.",
     "GreetingNameRefused": "Do not retry. Set `EMAIL_LOCAL_HOSTNAME`.",
     "ServerMisconfigured": "Do not retry. The reply says what is missing: log in first, encrypt first.",
     "ConfigurationError": "Do not retry any of this branch: a person has to act.",
@@ -36,6 +39,9 @@ WHAT_TO_DO: Final = {
     "RobustEmailError": "The root, with `phase`, `endpoint` and `report`.",
 }
 """By class name; a class without an entry stops the generator."""
+
+_AWAITED: Final = {"ProxyRefused": "EMAIL_PROXY", "SigningImpossible": "EMAIL_DKIM"}
+"""Errors of features that cannot be switched on as long as no setting begins like this: not announced to readers."""
 
 _OURS = errors.RobustEmailError
 
@@ -45,8 +51,13 @@ def public_errors() -> list[type[errors.RobustEmailError]]:
     return [
         each
         for name, each in vars(errors).items()
-        if isinstance(each, type) and issubclass(each, _OURS) and not name.startswith("_")
+        if isinstance(each, type) and issubclass(each, _OURS) and not name.startswith("_") and not _is_awaited(name)
     ]
+
+
+def _is_awaited(name: str) -> bool:
+    prefix = _AWAITED.get(name)
+    return prefix is not None and not any(option.setting.startswith(prefix) for option in OPTIONS.values())
 
 
 def readme_table() -> str:

@@ -42,7 +42,7 @@ and account, kept for the life of the process and shared by its threads, holds t
 
 ## Names
 
-{_names(smtp, smtp.__all__)}
+{_names(smtp, [name for name in smtp.__all__ if not _is_error(name)])}
 The errors are in `robust_email.smtp.errors` ({{doc}}`errors`), the events in `robust_email.smtp.events`
 ({{doc}}`events`).
 """
@@ -128,6 +128,11 @@ def _management() -> str:
 def _names(module: ModuleType, names: Iterable[str]) -> str:
     rows = ((code(name), plain(getattr(module, name).__doc__)) for name in names if name not in _ALIASES)
     return table(("Name", "What it is"), rows)
+
+
+def _is_error(name: str) -> bool:
+    each = getattr(smtp, name)
+    return isinstance(each, type) and issubclass(each, smtp.errors.RobustEmailError)
 
 
 def _is_action(name: str) -> bool:

@@ -13,23 +13,24 @@ from django.dispatch import Signal
 from facts.markdown import ROOT, beside, code, plain, table
 from robust_email import checks, signals
 from robust_email.observability import logging as log_lines
+from robust_email.outbox import checks as outbox_checks
+from robust_email.outbox import signals as outbox_signals
 from robust_email.smtp import events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
 
 def signals_page() -> str:
     """Return the reference page of ``robust_email.signals``."""
-    texts = beside(signals)
-    rows = ((code(name), texts[name]) for name, each in vars(signals).items() if isinstance(each, Signal))
     return f"""# Signals
 
 In `robust_email.signals`. Receivers get `sender` (the backend's class), `message` (the `EmailMessage`) and `report`
 (the `SubmissionReport`). A message that was accepted for one recipient and refused for another sends both signals, once
 each. What a receiver raises is logged by Django and ends there: it can neither undo a mail nor cause a second one.
 
-{table(("Signal", "It says"), rows)}
+{table(("Signal", "It says"), _signals_of(signals))}
 ```python
 from django.dispatch import receiver
 
@@ -41,7 +42,17 @@ def note_refusal(sender, message, report, **kwargs):
     for recipient in report.refused:
         print(recipient, report.verdicts[recipient].reason)
 ```
-"""
+
+## Of the outbox
+
+In `robust_email.outbox.signals`, sent by the worker.
+
+{table(("Signal", "It says"), _signals_of(outbox_signals))}"""
+
+
+def _signals_of(module: ModuleType) -> list[tuple[str, str]]:
+    texts = beside(module)
+    return [(code(name), texts[name]) for name, each in vars(module).items() if isinstance(each, Signal)]
 
 
 def events_page() -> str:
@@ -97,16 +108,17 @@ With `"robust_email"` in `INSTALLED_APPS`, `manage.py check` looks at every mail
 settings and nothing else: no name is looked up and no connection opened.
 
 {table(("Id", "Kind", "Meaning"), rows)}
-`robust_email.W005` is a check for deployment (`manage.py check --deploy`). To silence one that does not apply, use
+The ids of the outbox need `"robust_email.outbox"` in `INSTALLED_APPS`. `robust_email.W005` is a check for deployment (`manage.py check --deploy`). To silence one that does not apply, use
 Django's [`SILENCED_SYSTEM_CHECKS`](https://docs.djangoproject.com/en/5.2/ref/settings/#silenced-system-checks).
 """
 
 
 def checks_() -> Iterator[tuple[str, str]]:
-    """Yield each check's id with its meaning, from the table in the module's docstring."""
-    for line in (checks.__doc__ or "").splitlines():
-        if found := re.match(r"(robust_email\.[EW]\d{3})\s+(.+)", line):
-            yield found[1], found[2]
+    """Yield each check's id with its meaning, from the tables in the modules' docstrings."""
+    for module in (checks, outbox_checks):
+        for line in (module.__doc__ or "").replace("``", "`").splitlines():
+            if found := re.match(r"(robust_email(?:_outbox)?\.[EW]\d{3})\s+(.+)", line):
+                yield found[1], found[2]
 
 
 def logging_page() -> str:

@@ -11,7 +11,7 @@ A note is an HTML comment, which neither GitHub nor Sphinx shows:
 ``<!-- check: EXPRESSION -->``        holds after the block above
 
 Everything else in Python is run in the page's one namespace, with ``relay`` as the server, port 1025 replaced by its
-port and ``smtp.example.org`` by its host. ``pycon`` blocks are doctests.
+port and ``smtp.example.org`` by its host. ``pycon`` blocks are doctests. Checks may call ``manage("command", ...)``.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from importlib import import_module
+from io import StringIO
 from typing import TYPE_CHECKING, Any, Self
 
+from django.core.management import call_command
 from django.test import override_settings
 
 from robust_email import conf, signals
@@ -37,7 +39,7 @@ class PageRun:
         self._folder = folder
         self._stack = ExitStack()
         self._lines = _Lines()
-        self.namespace: dict[str, Any] = {"__name__": "page"}
+        self.namespace: dict[str, Any] = {"__name__": "page", "manage": _manage}
 
     def __enter__(self) -> Self:
         """Start with Django's settings of the test project, our backend, and a relay that behaves."""
@@ -154,6 +156,13 @@ class PageRun:
             parts = re.split(r"\.\.\.|\[error details\]", line.strip())
             pattern = re.compile(".*".join(map(re.escape, parts)))
             assert any(pattern.fullmatch(logged) for logged in self._lines.logged), f"{line}\n{self._lines.logged}"
+
+
+def _manage(*command: str) -> str:
+    """Run a command of ``manage.py`` for a check, and return what it printed."""
+    printed = StringIO()
+    call_command(*command, stdout=printed)
+    return printed.getvalue()
 
 
 def _check_mailer(alias: str, mailer: dict[str, Any]) -> None:

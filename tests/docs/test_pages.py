@@ -25,7 +25,7 @@ ELSEWHERE = {"docker", "openssl", "celery", "cat", "cp", "dig", "getent", "git",
 """Programs that are nobody's of this repository; their lines are read, not run."""
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("page", PAGES_WITH_PYTHON, ids=name_of)
 def test_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
     """The page's blocks run one after the other, and what the page claims about them holds."""

