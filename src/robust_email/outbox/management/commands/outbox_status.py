@@ -14,7 +14,7 @@ from robust_email.outbox.states import State
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-    from robust_email.outbox.selectors import Health
+    from robust_email.outbox.selectors import Health, RelayHealth
 
 
 class Command(BaseCommand):
@@ -51,10 +51,15 @@ class Command(BaseCommand):
         if health.queued:
             self.stdout.write(f"the oldest was made {health.oldest:.0f} s ago; due for up to {health.overdue:.0f} s")
         for relay in health.relays:
-            trouble = f"   {relay.trouble}, asked again in {relay.ask_again_in:.0f} s: {relay.reason}"
-            self.stdout.write(f"relay {relay.name}: {relay.waiting} waiting{trouble if relay.trouble else ''}")
+            self.stdout.write(f"relay {relay.name}: {relay.waiting} waiting{_trouble_of(relay)}")
         for finding in findings:
             self.stderr.write(self.style.ERROR(finding))
+
+
+def _trouble_of(relay: RelayHealth) -> str:
+    if not relay.trouble or relay.ask_again_in is None:
+        return ""
+    return f"   {relay.trouble}, asked again in {relay.ask_again_in:.0f} s: {relay.reason}"
 
 
 def _beyond(health: Health, options: dict[str, Any]) -> list[str]:
