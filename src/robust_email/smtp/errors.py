@@ -12,7 +12,8 @@ attributes that code reads (``smtp_code``, ``smtp_error`` in bytes, ``recipients
     │   │   ├── ConnectionBroken (smtplib.SMTPServerDisconnected)
     │   │   ├── TlsFailed (ssl.SSLError)
     │   │   ├── SessionRefused (smtplib.SMTPConnectError): a reply refused the session
-    │   │   └── PoolTimedOut (TimeoutError)
+    │   │   ├── PoolTimedOut (TimeoutError)
+    │   │   └── HeldBack (TimeoutError): by a limit, a pause or an open breaker; nothing was tried
     │   ├── SessionLost (smtplib.SMTPServerDisconnected): before the end of data; safe to submit again
     │   ├── SenderRefused, RecipientsRefused, DataRefused, MessageTooLarge, ExtensionMissing
     │   ├── PartlyAccepted (smtplib.SMTPException)
@@ -101,6 +102,15 @@ class SessionRefused(_ByReply, SMTPConnectionError, smtplib.SMTPConnectError):
 
 class PoolTimedOut(SMTPConnectionError, TimeoutError):
     """Every session of the pool stayed leased for ``EMAIL_POOL_TIMEOUT``."""
+
+
+class HeldBack(SMTPConnectionError, TimeoutError):
+    """A limit, a pause that the relay asked for, or an open breaker: nothing was tried.
+
+    ``retry_after`` (seconds) says when it is worth trying again, where that is known.
+    """
+
+    retry_after: float | None = None
 
 
 class SessionLost(SubmissionError, smtplib.SMTPServerDisconnected):

@@ -73,6 +73,40 @@ class StaleAnswerUsed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CircuitOpened(Event):
+    """The relay failed so often in a row, for all who use it, that it is tried by one at a time from now on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitClosed(Event):
+    """The relay is back after ``outage`` seconds: whatever waits for it may go."""
+
+    outage: float
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorDegraded(Event):
+    """The store that shares the limits is gone; this process keeps to its part of them."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorRestored(Event):
+    """The store is back, and the limits are shared again."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack(Event):
+    """Mail waits ``seconds`` because of a limit, a pause or another's connections, holding no session meanwhile."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AfterAcceptanceTrouble(Event):
     """Something failed after the final 250: worth a line in the log, never a retry."""
 

@@ -38,6 +38,8 @@ class FailureKind(enum.Enum):
     """Credentials would have crossed the network unencrypted."""
     NO_CREDENTIALS = "no-credentials"
     """What gives the password or token could not give one now (a token server that does not answer)."""
+    THROTTLED = "throttled"
+    """Held back by a limit, a pause or an open breaker: nothing was tried, and no attempt is used up."""
     LOCAL = "local"
     """A file or setting of ours could not be used (a certificate that cannot be read)."""
 
@@ -51,6 +53,8 @@ class Failure:
     text: str
     errno: int | None = None
     """The operating system's or ``getaddrinfo``'s code, where there is one."""
+    retry_after: float | None = None
+    """Seconds until trying again is worth while, where that is known."""
 
 
 class SessionFailure(Exception):

@@ -152,6 +152,8 @@ def classify_failure(failure: Failure) -> Verdict:
         if failure.phase.opens_session:
             scope = Scope.CONFIGURATION
         return Verdict(disposition, scope, failure.phase, failure=failure)
+    if failure.kind is FailureKind.THROTTLED:
+        return Verdict(_D, Scope.ENDPOINT, failure.phase, failure=failure)
     # A full pool is no fault of the relay's: it must not open the relay's breaker.
     opening = failure.phase.opens_session and failure.phase is not Phase.POOL
     return Verdict(_D, Scope.ENDPOINT if opening else Scope.SESSION, failure.phase, failure=failure)

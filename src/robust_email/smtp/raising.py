@@ -148,6 +148,10 @@ def _by_rule_of_ours(failure: Failure, text: str) -> errors.RobustEmailError:
 
 
 def _no_session(failure: Failure, text: str) -> errors.SMTPConnectionError:
+    if failure.kind is FailureKind.THROTTLED:
+        error = errors.HeldBack(errno.ETIMEDOUT, text)
+        error.retry_after = failure.retry_after
+        return error
     if failure.phase is Phase.POOL:
         return errors.PoolTimedOut(errno.ETIMEDOUT, text)
     kind, default_errno = _NO_SESSION.get(failure.kind, (None, 0))
