@@ -65,6 +65,7 @@ from robust_email.smtp.proxy import Proxy, ProxyKind
 from robust_email.smtp.raising import error_for
 from robust_email.smtp.report import AttemptRecord, SubmissionReport
 from robust_email.smtp.retry import RetryDecision, Schedule
+from robust_email.smtp.signing import Signer, SigningFailed
 from robust_email.smtp.submission import SubmissionClient
 
 __all__ = [
@@ -115,6 +116,8 @@ __all__ = [
     "ServerMisconfigured",
     "SessionLost",
     "SessionRefused",
+    "Signer",
+    "SigningFailed",
     "SigningImpossible",
     "SmtpConfig",
     "Submission",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from robust_email.smtp.credentials import CredentialsProvider
     from robust_email.smtp.proxy import Proxy
+    from robust_email.smtp.signing import Signer
 
 
 MAX_PORT = 65_535
@@ -151,6 +152,8 @@ class SmtpConfig:
     """Through which to connect; it looks up ``host`` itself."""
     tls: TlsPolicy = TlsPolicy()
     credentials: Credentials | None = None
+    signer: Signer | None = None
+    """Signs each message just before it goes, after every change (DKIM)."""
     tls_context: ssl.SSLContext | None = field(default=None, repr=False)
     """A context of the caller's own instead of the one that ``tls`` describes; it must verify."""
     allow_clear_text_auth: bool = False

@@ -120,7 +120,13 @@ class Conveyor:
                 self._exhausted = True
                 break
             try:
-                prepared = prepare(job.envelope, job.data, self._next_paths(job), self._session.extensions)
+                prepared = prepare(
+                    job.envelope,
+                    job.data,
+                    self._next_paths(job),
+                    self._session.extensions,
+                    self._session.config.signer,
+                )
             except Unfit as exc:
                 paths = job.remaining
                 yield TransactionResult(job, paths, (exc.verdict,) * len(paths), 0.0)

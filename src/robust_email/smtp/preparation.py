@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from robust_email.smtp.failure import Failure, FailureKind
-from robust_email.smtp.maildata import downgrade_7bit
+from robust_email.smtp.maildata import MailData, downgrade_7bit
 from robust_email.smtp.outcome import Verdict, classify_failure
 from robust_email.smtp.phases import Phase
 from robust_email.smtp.protocol import commands
+from robust_email.smtp.signing import SigningFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from robust_email.smtp.address import ForwardPath
     from robust_email.smtp.envelope import Envelope
-    from robust_email.smtp.maildata import MailData
     from robust_email.smtp.protocol.extensions import Extensions
+    from robust_email.smtp.signing import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,17 @@ class Unfit(Exception):
         self.verdict = verdict
 
 
-def prepare(envelope: Envelope, data: MailData, paths: Sequence[ForwardPath], extensions: Extensions) -> Prepared:
-    """Fit the mail to the server. Raises ``Unfit``: too large, or an extension is missing that it needs."""
+def prepare(
+    envelope: Envelope,
+    data: MailData,
+    paths: Sequence[ForwardPath],
+    extensions: Extensions,
+    signer: Signer | None = None,
+) -> Prepared:
+    """Fit the mail to the server, and sign it. Raises ``Unfit``: too large, not to be signed, or an extension missing.
+
+    What is signed goes as 7-bit text where it can, since some server behind this one may not take 8-bit (RFC 6376 5.3).
+    """
     utf8 = envelope.needs_smtputf8 or data.needs_smtputf8
     if utf8 and "SMTPUTF8" not in extensions:
         raise _unfit(
@@ -48,11 +58,14 @@ def prepare(envelope: Envelope, data: MailData, paths: Sequence[ForwardPath], ex
             "the mail has a non-ASCII mailbox or header and the server does not offer SMTPUTF8 (RFC 6531); "
             "use an address with an ASCII local part, or another relay",
         )
-    if data.is_8bit and "8BITMIME" not in extensions:
+    if data.is_8bit and (signer is not None or "8BITMIME" not in extensions):
         try:
             data = downgrade_7bit(data)
         except ValueError as exc:
-            raise _unfit(FailureKind.NOT_OFFERED, f"the server does not offer 8BITMIME, and: {exc}") from exc
+            if "8BITMIME" not in extensions:
+                raise _unfit(FailureKind.NOT_OFFERED, f"the server does not offer 8BITMIME, and: {exc}") from exc
+    if signer is not None:
+        data = _signed(data, signer)
     if extensions.size is not None and data.size > extensions.size:
         raise _unfit(
             FailureKind.TOO_LARGE,
@@ -69,6 +82,13 @@ def prepare(envelope: Envelope, data: MailData, paths: Sequence[ForwardPath], ex
         ),
         content=data.content,
     )
+
+
+def _signed(data: MailData, signer: Signer) -> MailData:
+    try:
+        return MailData(signer.sign(data.content) + data.content)
+    except SigningFailed as exc:
+        raise _unfit(FailureKind.LOCAL, f"the mail cannot be signed: {exc}") from exc
 
 
 def _mail_parameters(envelope: Envelope, data: MailData, extensions: Extensions, *, utf8: bool) -> list[str]:
