@@ -1,7 +1,7 @@
 """Write the pages, tables and pictures that are made from the code: ``python docs/generate.py``.
 
 ``tests/docs/test_reference.py`` fails when one of them says something else than the code.
-"""
+"""  # noqa: INP001 - a script beside the documentation
 
 from __future__ import annotations
 

@@ -33,8 +33,7 @@ def states_page() -> str:
         for state in SessionState
     )
     moves = (
-        (code(t.state.value), code(t.verb.value), ", ".join(digits(t.classes)), code(t.then.value))
-        for t in TRANSITIONS
+        (code(t.state.value), code(t.verb.value), ", ".join(digits(t.classes)), code(t.then.value)) for t in TRANSITIONS
     )
     return f"""# States of a session
 

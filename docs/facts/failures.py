@@ -17,6 +17,7 @@ WHAT_TO_DO: Final = {
     "TlsFailed": "Nothing left. The text says what is wrong with the certificate or the port.",
     "SessionRefused": "Nothing left. Try again later: the server said so, with a code.",
     "PoolTimedOut": "Nothing left. Try again; raise `EMAIL_POOL_SIZE` if the relay allows more connections.",
+    "HeldBack": "Nothing was tried. Wait `retry_after` seconds, where it is set, and try again.",
     "SMTPConnectionError": "Nothing left. Try again later. Catching this one covers all the kinds of no session.",
     "SessionLost": "The end of the message had not left. Try again.",
     "SenderRefused": "4yz: try again later. 5yz: the relay will not take mail from this sender.",
@@ -65,7 +66,7 @@ def readme_table() -> str:
     leaves = [each for each in public_errors() if each not in {_OURS, errors.SubmissionError}]
     return table(
         ("Exception", "Also a", "What to do"),
-        ((code(each.__name__), _kinds(each), WHAT_TO_DO[each.__name__]) for each in leaves),
+        ((code(each.__name__), _kinds(each), _what_to_do(each)) for each in leaves),
     )
 
 
@@ -73,7 +74,7 @@ def page() -> str:
     """Return the reference page."""
     tree = inspect.cleandoc(errors.__doc__ or "").partition("::\n\n")[2].partition("\n\nNo text")[0]
     parts = [
-        f"## {each.__name__}\n\n{plain(each.__doc__)}\n\n{_table_of(each)}\n{WHAT_TO_DO[each.__name__]}\n"
+        f"## {each.__name__}\n\n{plain(each.__doc__)}\n\n{_table_of(each)}\n{_what_to_do(each)}\n"
         for each in public_errors()
     ]
     return f"""# Errors
@@ -93,6 +94,13 @@ A mistake in a message (an address that is none, a header with a line end) is a 
 spoken to. It is raised under `fail_silently` too.
 
 {chr(10).join(parts)}"""
+
+
+def _what_to_do(error: type[BaseException]) -> str:
+    try:
+        return WHAT_TO_DO[error.__name__]
+    except KeyError as exc:
+        raise LookupError(f"docs/facts/failures.py does not say what to do about {error.__name__}") from exc
 
 
 def _table_of(error: type[BaseException]) -> str:

@@ -54,9 +54,9 @@ def testing_page() -> str:
     moments = beside(faults, "At")
     return f"""# Testing kit
 
-`robust_email.testing` is a real SMTP server that misbehaves to order, on a free port of the loopback. It imports nothing
-of the library: what it says about the engine is a second opinion. {{doc}}`/how-to/test-your-application` shows it at
-work.
+`robust_email.testing` is a real SMTP server that misbehaves to order, on a free port of the loopback. It imports
+nothing of the library: what it says about the engine is a second opinion. {{doc}}`/how-to/test-your-application` shows
+it at work.
 
 ## Names
 

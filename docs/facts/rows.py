@@ -26,9 +26,9 @@ Settings of the project, whether it uses `EMAIL_*` or `MAILERS` for its relays.
 {table(("Setting", "Unit", "Default", "What it does"), _settings())}
 ## The life of a row
 
-Every change is one short transaction, and goes along one of these lines (`robust_email/outbox/states.py`). No transaction
-is open while a relay is spoken to. `data-started` is committed before the end of a message may leave, so a worker that dies
-leaves one of three cases that can be told apart: never begun, in doubt, done.
+Every change is one short transaction, and goes along one of these lines (`robust_email/outbox/states.py`). No
+transaction is open while a relay is spoken to. `data-started` is committed before the end of a message may leave, so a
+worker that dies leaves one of three cases that can be told apart: never begun, in doubt, done.
 
 {table(("State", "Meaning", "Who moves it on"), _states())}
 ## What leads where

@@ -89,7 +89,9 @@ def told_events() -> list[type[events.Event]]:
     return [
         each
         for name, each in vars(events).items()
-        if isinstance(each, type) and issubclass(each, events.Event) and re.search(rf"(?<!class ){name}\(", engine)
+        if isinstance(each, type)
+        and issubclass(each, events.Event)
+        and re.search(rf"(?<!class ){name}\(", engine)
         and each is not events.Event
     ]
 
@@ -101,14 +103,18 @@ def _fields(event: type[events.Event]) -> str:
 
 def checks_page() -> str:
     """Return the reference page of the system checks."""
-    rows = ((code(number), "error" if number.split(".")[1][0] == "E" else "warning", text) for number, text in checks_())
+    rows = (
+        (code(number), "error" if number.split(".")[1][0] == "E" else "warning", text) for number, text in checks_()
+    )
     return f"""# System checks
 
 With `"robust_email"` in `INSTALLED_APPS`, `manage.py check` looks at every mailer of the project that is ours. It reads
 settings and nothing else: no name is looked up and no connection opened.
 
 {table(("Id", "Kind", "Meaning"), rows)}
-The ids of the outbox need `"robust_email.outbox"` in `INSTALLED_APPS`. `robust_email.W005` is a check for deployment (`manage.py check --deploy`). To silence one that does not apply, use
+The ids of the outbox need `"robust_email.outbox"` in `INSTALLED_APPS`.
+
+`robust_email.W005` is a check for deployment (`manage.py check --deploy`). To silence one that does not apply, use
 Django's [`SILENCED_SYSTEM_CHECKS`](https://docs.djangoproject.com/en/5.2/ref/settings/#silenced-system-checks).
 """
 
@@ -124,7 +130,8 @@ def checks_() -> Iterator[tuple[str, str]]:
 def logging_page() -> str:
     """Return the reference page of the log lines."""
     lines = "\n".join(
-        f"`{level}` {code(line)}\n: {', '.join(code(name) for name in fields)}\n" for level, line, fields in log_lines_()
+        f"`{level}` {code(line)}\n: {', '.join(code(name) for name in fields)}\n"
+        for level, line, fields in log_lines_()
     )
     return f"""# Log lines
 

@@ -1,4 +1,4 @@
-"""What the reference lists is what the code has: each setting, error, signal, event, check and command, and no other."""
+"""What the reference lists is what the code has: each setting, error, signal, check and command, and no other."""
 
 from __future__ import annotations
 
