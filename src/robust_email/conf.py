@@ -56,6 +56,9 @@ __all__ = [
     "uses_time_zones",
 ]
 
+DEFAULT_PORT: Final = 25
+"""For none given; a backend has its port from Django by then, which in MAILERS follows TLS."""
+
 _logger: Final = logging.getLogger("robust_email.backend")
 _settings: Final[Any] = settings
 """Django's object with what its type stubs leave out."""
@@ -165,7 +168,7 @@ def smtp_config(options: MailerOptions, *, alias: str | None = None) -> SmtpConf
     try:
         return SmtpConfig(
             host=options.host,
-            port=options.port or default_port(options, alias),
+            port=options.port or DEFAULT_PORT,
             local_hostname=options.local_hostname,
             source_address=options.source_address,
             tls=_tls(options),
@@ -187,13 +190,6 @@ def smtp_config(options: MailerOptions, *, alias: str | None = None) -> SmtpConf
         )
     except (ConfigurationError, ImportError) as exc:
         raise configuration_error(str(exc), alias) from exc
-
-
-def default_port(options: MailerOptions, alias: str | None) -> int:
-    """Return the port for none given: by TLS for a mailer with an alias; 25 otherwise, as Django has it."""
-    if alias is None:
-        return 25
-    return 465 if options.use_ssl else 587 if options.use_tls else 25
 
 
 def _tls(options: MailerOptions) -> TlsPolicy:

@@ -132,14 +132,14 @@ class SmtplibFacade:
     # -- its end
 
     def give_back(self) -> None:
-        """Give the session back to the pool, out of whatever transaction it is in; one that is odd is dropped."""
+        """Give the session back to the pool, out of its transaction; the pool drops one that refuses to be reset."""
         session, self._session = self._session, None
         if session is None:
             return
         was_in_transaction, self._in_transaction = self._in_transaction, False
         try:
-            if was_in_transaction and not session.command(Verb.RSET, commands.RSET, self._deadline()).positive:
-                session.broken = True
+            if was_in_transaction:
+                session.command(Verb.RSET, commands.RSET, self._deadline())
         except SessionFailure:
             pass  # the session is marked broken; the pool closes it
         finally:

@@ -21,6 +21,7 @@ from robust_email import _compat
 from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.checks import check_mailers
 from robust_email.registry import registry
+from robust_email.socket_hook import has_socket_hook, overridden_methods
 from robust_email.testing import At, Close, Fault, Reply, Reset, Script, ScriptedServer
 from tests.contract.test_behaviours import dead_port, letter, where
 from tests.contract.ways import PATH, Ways, by_hand, legacy_settings
@@ -202,8 +203,12 @@ def test_a_session_lost_in_the_test_button_is_not_pooled(smtp_faults: ServerFact
     """A connection that breaks under the facade raises SMTPServerDisconnected; the next mail has a new one."""
     server = smtp_faults(Fault(At.RCPT, Close(), times=1))
     backend = backend_for(server)
+    backend.open()
+    backend.connection.mail("shop@example.org")
     with pytest.raises(smtplib.SMTPServerDisconnected):
-        pretix_test_button(backend)
+        backend.connection.rcpt("ann@example.org")
+    assert backend.connection.mail("shop@example.org")[0] == 250, "the next command has another session"
+    backend.close()
     assert backend.send_messages([letter()]) == 1
     assert server.connections == 2
 
@@ -422,7 +427,10 @@ def test_methods_that_are_not_called_are_pointed_out() -> None:
     globals()["RecordingBackend"] = Backend
     with legacy_settings(EMAIL_BACKEND=f"{__name__}.RecordingBackend"):
         [found] = [message for message in check_mailers() if message.id == "robust_email.W008"]
-    assert "overrides data" in found.msg
+    assert "overrides data;" in found.msg
+    assert overridden_methods(GuardedSMTP_SSL) == overridden_methods(smtplib.SMTP) == overridden_methods(object) == ()
+    assert not has_socket_hook(Recording)
+    assert not has_socket_hook(object)
 
 
 def test_threads_share_a_backend(smtp_server: ScriptedServer) -> None:

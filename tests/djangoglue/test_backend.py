@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import smtplib
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -242,3 +243,16 @@ def test_a_mistake_found_before_the_network_is_never_silenced() -> None:
         backend.send_messages([letter()])
     with pytest.raises(ImproperlyConfigured, match="host"):
         backend.open()
+
+
+def test_open_waits_no_longer_than_the_timeout(smtp_server: ScriptedServer) -> None:
+    """A test button is answered within EMAIL_TIMEOUT in total, though all sessions stay in use for longer."""
+    options = {**where(smtp_server), "timeout": 0.3, "pool_size": 1, "pool_timeout": 8}
+    busy = by_hand(RobustSMTPEmailBackend, **options)
+    busy.open()
+    busy.connection.mail("shop@example.org")
+    began = time.monotonic()
+    with pytest.raises(errors.PoolTimedOut):
+        by_hand(RobustSMTPEmailBackend, **options).open()
+    assert time.monotonic() - began < 4
+    busy.close()

@@ -10,6 +10,7 @@ import pytest
 from django.core.mail import EmailMessage
 
 from robust_email.backend import RobustSMTPEmailBackend
+from robust_email.observability.logging import open_transcript
 from robust_email.registry import registry
 from robust_email.smtp.events import AfterAcceptanceTrouble, StaleAnswerUsed
 from robust_email.testing import At, Close, Fault, Reply, Script, ScriptedServer
@@ -134,6 +135,7 @@ def test_the_transcript_is_silent_unless_asked_for(
     caplog.set_level(logging.INFO, "robust_email")
     backend_for(smtp_server).send_messages([letter()])
     assert lines(caplog, "robust_email.transcript") == []
+    assert open_transcript() is None
 
 
 def test_other_events_have_their_lines(caplog: pytest.LogCaptureFixture) -> None:
@@ -164,6 +166,24 @@ def test_what_a_handler_raises_costs_no_mail(smtp_server: ScriptedServer, capsys
         logger.removeHandler(handler)
         logger.setLevel(level)
     assert "RuntimeError: robust_email.backend" in capsys.readouterr().err
+
+
+def test_a_handler_that_causes_an_event_of_the_same_relay_comes_to_an_end() -> None:
+    """An event that a log handler causes while it is given one about the same relay is not logged in turn."""
+    event, calls = StaleAnswerUsed("mail.example.org:25", 1.0), []
+
+    class Echo(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            calls.append(record)
+            registry.notify(event)
+
+    logger, handler = logging.getLogger(LOGGER), Echo()
+    logger.addHandler(handler)
+    try:
+        registry.notify(event)
+    finally:
+        logger.removeHandler(handler)
+    assert len(calls) == 1
 
 
 def test_an_unreachable_relay_is_three_lines(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -91,6 +92,7 @@ def test_a_forked_child_has_sessions_of_its_own(smtp_server: ScriptedServer) -> 
     with registry._lock:
         child = os.fork()
         if child == 0:
+            signal.alarm(20)  # a child that waits for ever must fail the test, not hold it up
             try:
                 os._exit(backend.send_messages([letter("child@example.org")]))
             finally:
