@@ -46,22 +46,22 @@ BY_REPLY_CLASS = """
 LOST_THREAD = "deferred/session"
 
 # One row per phase; columns: what the world did (any kind of failure but those below), a lack of the server or a limit
-# of its (NOT_OFFERED, TOO_LARGE), a rule or a file of ours (CLEAR_TEXT, LOCAL).
+# of its (NOT_OFFERED, TOO_LARGE), a rule or a file of ours (CLEAR_TEXT, LOCAL), held back by limits (THROTTLED).
 BY_FAILURE = """
-    pool         deferred/session     refused/configuration refused/configuration
-    resolve      deferred/endpoint    refused/configuration refused/configuration
-    connect      deferred/endpoint    refused/configuration refused/configuration
-    tls          deferred/endpoint    refused/configuration refused/configuration
-    greeting     deferred/endpoint    refused/configuration refused/configuration
-    ehlo         deferred/endpoint    refused/configuration refused/configuration
-    starttls     deferred/endpoint    refused/configuration refused/configuration
-    auth         deferred/endpoint    refused/configuration refused/configuration
-    rset         deferred/session     refused/transaction   refused/configuration
-    mail         deferred/session     refused/transaction   refused/configuration
-    rcpt         deferred/session     refused/transaction   refused/configuration
-    data         deferred/session     refused/transaction   refused/configuration
-    body         deferred/session     refused/transaction   refused/configuration
-    await-final  in-doubt/session     in-doubt/session      in-doubt/session
+    pool         deferred/session     refused/configuration refused/configuration deferred/endpoint
+    resolve      deferred/endpoint    refused/configuration refused/configuration deferred/endpoint
+    connect      deferred/endpoint    refused/configuration refused/configuration deferred/endpoint
+    tls          deferred/endpoint    refused/configuration refused/configuration deferred/endpoint
+    greeting     deferred/endpoint    refused/configuration refused/configuration deferred/endpoint
+    ehlo         deferred/endpoint    refused/configuration refused/configuration deferred/endpoint
+    starttls     deferred/endpoint    refused/configuration refused/configuration deferred/endpoint
+    auth         deferred/endpoint    refused/configuration refused/configuration deferred/endpoint
+    rset         deferred/session     refused/transaction   refused/configuration deferred/endpoint
+    mail         deferred/session     refused/transaction   refused/configuration deferred/endpoint
+    rcpt         deferred/session     refused/transaction   refused/configuration deferred/endpoint
+    data         deferred/session     refused/transaction   refused/configuration deferred/endpoint
+    body         deferred/session     refused/transaction   refused/configuration deferred/endpoint
+    await-final  in-doubt/session     in-doubt/session      in-doubt/session      in-doubt/session
 """
 WORLD = (
     FailureKind.NAME_UNKNOWN,
@@ -74,9 +74,11 @@ WORLD = (
     FailureKind.TLS,
     FailureKind.CERTIFICATE,
     FailureKind.GARBAGE,
+    FailureKind.NO_CREDENTIALS,
 )
 LACKING = (FailureKind.NOT_OFFERED, FailureKind.TOO_LARGE)
 OURS = (FailureKind.CLEAR_TEXT, FailureKind.LOCAL)
+HELD = (FailureKind.THROTTLED,)
 
 # Codes whose meaning their first digit does not tell, with the phases where they have it.
 TRANSACTION = {"mail", "rcpt", "data", "body"}
@@ -104,7 +106,7 @@ def test_every_phase_has_its_rows() -> None:
     assert list(rows(BY_REPLY_CLASS)) == [phase.value for phase in Phase]
     assert list(rows(BY_FAILURE)) == [phase.value for phase in Phase]
     assert {len(cells) for cells in rows(BY_REPLY_CLASS).values()} == {len(ReplyClass)}
-    assert sorted((*WORLD, *LACKING, *OURS), key=list(FailureKind).index) == list(FailureKind)
+    assert sorted((*WORLD, *LACKING, *OURS, *HELD), key=list(FailureKind).index) == list(FailureKind)
 
 
 @pytest.mark.parametrize(("phase", "klass"), list(itertools.product(Phase, ReplyClass)))
@@ -151,7 +153,7 @@ def test_enough_recipients_for_one_transaction_is_not_a_refusal(code: int) -> No
 @pytest.mark.parametrize(("phase", "kind"), list(itertools.product(Phase, FailureKind)))
 def test_a_failure_is_judged_by_phase_and_kind(phase: Phase, kind: FailureKind) -> None:
     """Before the end of data nothing is lost; after it everything is in doubt, whatever ended the session."""
-    column = next(i for i, kinds in enumerate((WORLD, LACKING, OURS)) if kind in kinds)
+    column = next(i for i, kinds in enumerate((WORLD, LACKING, OURS, HELD)) if kind in kinds)
     failure = Failure(kind, phase, "text", 104)
     verdict = classify_failure(failure)
     assert short(verdict) == rows(BY_FAILURE)[phase.value][column]
