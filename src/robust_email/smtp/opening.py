@@ -106,6 +106,8 @@ def authenticate(
     except SaslError as exc:
         failure = Failure(FailureKind.GARBAGE, Phase.AUTH, f"AUTH {mechanism.name} went wrong: {exc}")
         raise SessionFailure(failure) from exc
+    except commands.CommandError as exc:
+        raise _impossible(Phase.AUTH, FailureKind.LOCAL, f"the credentials cannot be used: {exc}") from exc
     raise SessionUnavailable(classify_reply(Phase.AUTH, reply))
 
 

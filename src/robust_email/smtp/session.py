@@ -158,13 +158,13 @@ def _opened(  # noqa: PLR0917 - what open_session was given
     try:
         stream = connector.connect(deadline)
     except SessionFailure as exc:
-        raise SessionUnavailable(classify_failure(exc.failure)) from exc
+        raise SessionUnavailable(classify_failure(exc.failure)) from (exc.__cause__ or exc)
     dialogue = Dialogue(stream, config.endpoint, config.timeouts, clock, transcript)
     try:
         extensions = identify(dialogue, login.fitted(config) if login else config, deadline)
     except SessionFailure as exc:
         dialogue.abort()
-        raise SessionUnavailable(classify_failure(exc.failure)) from exc
+        raise SessionUnavailable(classify_failure(exc.failure)) from (exc.__cause__ or exc)
     except BaseException:
         dialogue.abort()
         raise
