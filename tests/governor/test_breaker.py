@@ -1,0 +1,97 @@
+"""The circuit: what opens it, who may try, what closes it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from robust_email.smtp.failure import Failure, FailureKind
+from robust_email.smtp.governor import BreakerPolicy, Probe, Wait
+from robust_email.smtp.governor.breaker import Circuit, shows_endpoint_well, speaks_of_endpoint
+from robust_email.smtp.outcome import Scope, classify_failure, classify_reply
+from robust_email.smtp.phases import Phase
+from robust_email.smtp.protocol.replies import Reply
+
+POLICY = BreakerPolicy(failures=3, cooldown=1.0, longest_cooldown=8.0, probe=60.0)
+
+
+def opened(now: float = 100.0) -> Circuit:
+    """A circuit that has just opened."""
+    circuit = Circuit()
+    assert [circuit.failed(POLICY, "refused", now, 0.0) for _ in range(3)] == [False, False, True]
+    return circuit
+
+
+def test_it_opens_after_so_many_faults_in_a_row() -> None:
+    """A success between them, or a long time, starts the count anew."""
+    circuit = Circuit()
+    for outcome in "ff.ff.ff":
+        if outcome == ".":
+            circuit.succeeded(1)
+        else:
+            assert not circuit.failed(POLICY, "refused", 1, 0.0)
+    assert not circuit.failed(POLICY, "refused", 1 + POLICY.memory + 1, 0.0)
+    assert circuit.ask(POLICY, 100) is None
+
+
+def test_one_caller_at_a_time_may_try() -> None:
+    """After the cool-down the first who asks is the probe, and all others wait for what he finds."""
+    circuit = opened()
+    assert isinstance(circuit.ask(POLICY, 100.5), Wait)
+    assert isinstance(circuit.ask(POLICY, 101), Probe)
+    assert circuit.standing == "half-open"
+    assert [type(circuit.ask(POLICY, 101 + i)) for i in range(50)] == [Wait] * 50
+    assert isinstance(circuit.ask(POLICY, 101 + POLICY.probe), Probe), "the first probe has died"
+
+
+def test_a_probe_that_fails_doubles_the_pause() -> None:
+    """Up to the longest, and the reason that is shown is the latest."""
+    circuit, now, pauses = opened(), 100.0, []
+    for number in range(6):
+        wait = circuit.ask(POLICY, now)
+        assert isinstance(wait, Wait)
+        pauses.append(wait.seconds)
+        now += wait.seconds
+        assert isinstance(circuit.ask(POLICY, now), Probe)
+        circuit.failed(POLICY, f"fault {number}", now, 0.0)
+    assert pauses == [1, 2, 4, 8, 8, 8]
+    assert circuit.reason == "fault 5"
+
+
+def test_late_news_does_not_prolong_the_outage() -> None:
+    """Attempts that were under way when it opened fail later; the next probe comes when it would have come."""
+    circuit = opened()
+    for _ in range(20):
+        circuit.failed(POLICY, "late", 100.9, 0.0)
+    assert isinstance(circuit.ask(POLICY, 101), Probe)
+
+
+def test_the_first_success_closes_it() -> None:
+    """Everybody may go at once, and how long it was out is known."""
+    circuit = opened()
+    assert circuit.succeeded(160) == 60
+    assert circuit.ask(POLICY, 160) is None
+    assert circuit.succeeded(161) is None
+
+
+@pytest.mark.parametrize(("phase", "kind"), list(itertools.product(Phase, FailureKind)))
+def test_only_the_endpoint_s_own_faults_count(phase: Phase, kind: FailureKind) -> None:
+    """A fault counts where its verdict is about the endpoint: never a full pool, a limit of ours, an account."""
+    verdict = classify_failure(Failure(kind, phase, "x"))
+    counts = verdict.scope is Scope.ENDPOINT and phase not in {Phase.POOL, Phase.AUTH}
+    assert speaks_of_endpoint(verdict) is counts
+    assert not shows_endpoint_well(verdict)
+
+
+@pytest.mark.parametrize("code", [421, 450, 451, 452, 454, 535, 550, 552, 554])
+@pytest.mark.parametrize("phase", [Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.AWAIT_FINAL])
+def test_a_refused_mail_or_recipient_never_counts(phase: Phase, code: int) -> None:
+    """Whatever is said about a mail, the relay is there to say it."""
+    assert not speaks_of_endpoint(classify_reply(phase, Reply(code, (b"4.2.0 no",))))
+
+
+def test_a_refused_log_in_shows_that_the_endpoint_is_there() -> None:
+    """A probe that is told 535 has found the relay well: the account is another matter."""
+    assert shows_endpoint_well(classify_reply(Phase.AUTH, Reply(535, (b"5.7.8 no",))))
+    assert not shows_endpoint_well(classify_reply(Phase.GREETING, Reply(421, (b"4.3.2 later",))))
