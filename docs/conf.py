@@ -21,4 +21,4 @@ copybutton_prompt_is_regexp = True
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]

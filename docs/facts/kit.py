@@ -30,8 +30,9 @@ project, or a script, can use it as it is:
 from robust_email.smtp import Envelope, MailData, SmtpConfig, SubmissionClient
 
 client = SubmissionClient(SmtpConfig(host="127.0.0.1", port=1025))
-octets = b"From: shop@example.org\\r\\nTo: ann@example.com\\r\\nSubject: Your order\\r\\n\\r\\nThank you.\\r\\n"
-report = client.submit(Envelope.of("shop@example.org", ["ann@example.com"]), MailData.from_bytes(octets))
+envelope = Envelope.of("shop@example.org", ["ann@example.com"])
+octets = b"From: shop@example.org\\r\\nSubject: Your order\\r\\n\\r\\nThank you.\\r\\n"
+report = client.submit(envelope, MailData.from_bytes(octets))
 client.close()  # when the process ends; it says goodbye to the sessions that were kept
 ```
 <!-- check: report.accepted == ("ann@example.com",) -->

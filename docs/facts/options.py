@@ -8,7 +8,7 @@ from facts.markdown import code, table
 from robust_email.options import DEFAULT_TIMEOUT, DJANGO_SETTINGS, OPTIONS, DocumentedOption
 
 FOR_README = ("Setting", "Default", "What it does")
-FOR_REFERENCE = ("Setting", "Option", "Type", "Unit", "Default", "What it does")
+FOR_REFERENCE = ("Setting, option", "Type, default", "What it does")
 
 
 def readme_table() -> str:
@@ -55,11 +55,8 @@ def _reference_table(options: list[DocumentedOption]) -> str:
         FOR_REFERENCE,
         (
             (
-                code(option.setting),
-                code(option.name),
-                code(option.type),
-                option.unit,
-                _default(option),
+                f"{code(option.setting)}<br>{code(option.name)}",
+                ", ".join(filter(None, [code(option.type.replace(" | None", "")), _default(option)])),
                 _meaning(option),
             )
             for option in options
@@ -76,6 +73,6 @@ def _default(option: DocumentedOption) -> str:
 
 def _meaning(option: DocumentedOption) -> str:
     unit = option.unit
-    if unit in {"", "secret"}:
+    if unit in {"", "secret", "attempts"}:
         return option.meaning
     return f"{unit[0].upper()}{unit[1:]}. {option.meaning}"

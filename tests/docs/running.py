@@ -143,7 +143,7 @@ class PageRun:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *arguments, str(path)],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))},
             capture_output=True,
             text=True,
             check=False,
