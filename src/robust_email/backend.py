@@ -24,7 +24,7 @@ import dataclasses
 import itertools
 import smtplib
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.core.mail.backends.smtp import EmailBackend
 
@@ -34,22 +34,33 @@ from robust_email.identity import keep_identity
 from robust_email.messages import to_submission
 from robust_email.observability.logging import open_transcript, relays_being_logged
 from robust_email.registry import ClientKey, registry
-from robust_email.smtp import Deadline, Submission, SubmissionClient, error_for
-from robust_email.smtp.errors import TlsMaterialUnusable
+from robust_email.smtp import (
+    Connector,
+    Deadline,
+    Submission,
+    SubmissionClient,
+    TlsMaterialUnusable,
+    error_for,
+    new_tls_context,
+)
 from robust_email.smtp.failure import SessionFailure
-from robust_email.smtp.net.connector import Connector
-from robust_email.smtp.net.tls import new_context
 from robust_email.smtplib_facade import SmtplibFacade
 from robust_email.socket_hook import has_socket_hook, open_socket_by
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator
 
     from django.core.mail import EmailMessage
 
     from robust_email.smtp import SmtpConfig, SubmissionReport
     from robust_email.smtp.events import Listener
+
+_ATTRIBUTES: Final = frozenset(conf.DJANGO_SETTINGS) | {
+    *("alias", "connection", "fail_silently", "local_hostname", "ssl_context"),
+    *("_assigned_context", "_fail_silently", "_lock", "_own_options", "_partial_connection", "_sending"),
+}
+"""What every instance has, on any Django; a subclass's instance may have more."""
 
 
 class RobustSMTPEmailBackend(EmailBackend):
@@ -125,7 +136,7 @@ class RobustSMTPEmailBackend(EmailBackend):
         ``OSError`` for a file that cannot be used.
         """
         try:
-            return self._assigned_context or new_context(self.config.tls)
+            return self._assigned_context or new_tls_context(self.config.tls)
         except SessionFailure as exc:
             raise TlsMaterialUnusable(exc.failure.errno or 0, str(exc)) from exc
 
@@ -137,15 +148,28 @@ class RobustSMTPEmailBackend(EmailBackend):
         """Return the process's client for this configuration, with its pool."""
         config, connection_class = self.config, self.connection_class
         hooked = connection_class if has_socket_hook(connection_class) else None
-        context_class = type(self) if self._overrides("ssl_context") else None
+        has_context = self._overrides("ssl_context")
 
         def make(listener: Listener) -> SubmissionClient:
-            used = dataclasses.replace(config, tls_context=self.ssl_context) if context_class else config
+            used = dataclasses.replace(config, tls_context=self.ssl_context) if has_context else config
             open_socket = open_socket_by(hooked, config.source_address) if hooked else None
             connector = Connector(used, open_socket=open_socket) if open_socket else None
             return SubmissionClient(used, listener=listener, transcript=open_transcript, connector=connector)
 
-        return registry.client(ClientKey(config, hooked, context_class), make)
+        return registry.client(ClientKey(config, hooked, self._context_source() if has_context else None), make)
+
+    def _context_source(self) -> Hashable:
+        """Name what a subclass's ``ssl_context`` may depend on: two tenants' contexts may trust different authorities.
+
+        It is asked once for each class and state, since Django makes a backend for every mail; a state that has no
+        hash has a client for each instance.
+        """
+        state = {name: value for name, value in vars(self).items() if name not in _ATTRIBUTES}
+        try:
+            hash(found := (type(self), frozenset(state.items())))
+        except TypeError:
+            return self
+        return found
 
     def _overrides(self, name: str) -> bool:
         """Tell whether a subclass, or somebody holding this instance, put something else in a method's place."""

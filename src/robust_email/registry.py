@@ -20,7 +20,7 @@ from robust_email.observability.logging import LogWriter
 from robust_email.smtp.events import Event, Listener, notify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from robust_email.smtp import SmtpConfig, SubmissionClient
 
@@ -30,11 +30,11 @@ MOST_CLIENTS: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """What makes two backends share sessions: the configuration and the classes whose hooks take part in it."""
+    """What makes two backends share sessions: the configuration, and what a project's own hooks depend on."""
 
     config: SmtpConfig
     connection_class: type | None = None
-    context_class: type | None = None
+    context_source: Hashable = None
 
 
 class Registry:

@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.core.mail.backends import smtp
 from django.test import override_settings
-from django.utils.functional import lazystr
+from django.utils.functional import cached_property, lazystr
 
 from robust_email import _compat
 from robust_email.backend import RobustSMTPEmailBackend
@@ -335,6 +335,33 @@ def test_16_a_subclass_may_change_the_ssl_context(smtp_certs: CertificateAuthori
             with pytest.raises(ssl.SSLError):
                 by_hand(RobustSMTPEmailBackend, **options, connection_retry_attempts=1).send_messages([letter()])
     assert len(made) == 2
+
+
+def test_16_contexts_of_two_tenants_are_not_mixed_up(smtp_certs: CertificateAuthority) -> None:
+    """Instances whose ssl_context depends on something of their own share sessions only where that is equal."""
+
+    class Tenant(RobustSMTPEmailBackend):
+        def __init__(self, authorities: Any, **options: Any) -> None:  # noqa: ANN401 - any option
+            super().__init__(**options)
+            self.authorities = authorities
+
+        @cached_property
+        def ssl_context(self) -> ssl.SSLContext:
+            context = ssl.create_default_context()
+            for each in self.authorities:
+                context.load_verify_locations(each)
+            return context
+
+    with ScriptedServer(Script(starttls=smtp_certs.server_context())) as server:
+        options = {**where(server), "use_tls": True, "connection_retry_attempts": 1}
+        for _ in range(3):
+            assert by_hand(Tenant, authorities=(smtp_certs.ca_file,), **options).send_messages([letter()]) == 1
+        assert server.connections == 1
+        with pytest.raises(ssl.SSLError):
+            by_hand(Tenant, authorities=(), **options).send_messages([letter()])
+        unhashable = by_hand(Tenant, authorities=[smtp_certs.ca_file], **options)
+        assert [unhashable.send_messages([letter()]) for _ in range(2)] == [1, 1]
+        assert server.connections == 3
 
 
 def test_17_the_envelope_is_the_messages_own(build: Ways, smtp_server: ScriptedServer) -> None:

@@ -56,7 +56,7 @@ from robust_email.smtp.errors import (
 from robust_email.smtp.maildata import HeaderInjection, MailData
 from robust_email.smtp.net.connector import Connector
 from robust_email.smtp.net.deadline import Deadline
-from robust_email.smtp.net.tls import context_for
+from robust_email.smtp.net.tls import context_for, new_tls_context
 from robust_email.smtp.outcome import Disposition, Scope, Verdict
 from robust_email.smtp.phases import Phase
 from robust_email.smtp.pool import PoolStats
@@ -134,4 +134,5 @@ __all__ = [
     "WirePolicy",
     "context_for",
     "error_for",
+    "new_tls_context",
 ]

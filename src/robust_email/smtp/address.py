@@ -41,6 +41,7 @@ _NEEDS_QUOTED_PAIR = re.compile(r'(["\\])')
 _HOST_NAME = re.compile(r"(?:{label}\.)*{label}".format(label=r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"))
 _NAME_ADDR = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^"(),:;<>@\[\]\\])*<([^<>]*)>[ \t]*')
 _TOP_LEVEL_LABEL = re.compile(r"[A-Za-z0-9-]{2,24}")
+_ADDRESS_IN_TEXT: Final = re.compile(r"[^\s<>@,;:\"'()]+@[^\s<>@,;:\"'()]+")
 
 _FORBIDDEN_IN_LOCAL_PART = frozenset("@<> ")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
@@ -65,6 +66,11 @@ def mask(address: str) -> str:
     _, dot, top_level = domain.rpartition(".")
     tail = dot + top_level if dot and _TOP_LEVEL_LABEL.fullmatch(top_level) else ""
     return f"{_initial(local_part)}***@{_initial(domain)}***{tail}"
+
+
+def masked(text: str) -> str:
+    """Return ``text`` with each address in it shortened as by ``mask``."""
+    return _ADDRESS_IN_TEXT.sub(lambda match: mask(match[0]), text)
 
 
 def _initial(text: str) -> str:

@@ -8,10 +8,10 @@ import ssl
 from typing import TYPE_CHECKING
 
 from robust_email.smtp import errors
+from robust_email.smtp.address import masked
 from robust_email.smtp.failure import Failure, FailureKind
 from robust_email.smtp.outcome import Disposition, Scope, Verdict
 from robust_email.smtp.phases import Phase
-from robust_email.smtp.transcript import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

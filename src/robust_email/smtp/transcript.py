@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
-from robust_email.smtp.address import mask
+from robust_email.smtp.address import masked
 from robust_email.smtp.protocol.replies import Reply, printable
 from robust_email.smtp.protocol.states import Verb
+
+__all__ = ["Transcript", "client_line", "masked", "server_lines"]
 
 Transcript = Callable[[str, str], None]
 """Called with ``"C"`` or ``"S"`` and one line, or several joined by LF."""
 
-_ADDRESS = re.compile(r"[^\s<>@,;:\"'()]+@[^\s<>@,;:\"'()]+")
 _SECRET = {Verb.AUTH_RESPONSE: "***"}
-
-
-def masked(text: str) -> str:
-    """``text`` with each address shortened to ``a***@d***.tld``."""
-    return _ADDRESS.sub(lambda match: mask(match[0]), text)
 
 
 def client_line(verb: Verb, octets: tuple[bytes, ...]) -> str:

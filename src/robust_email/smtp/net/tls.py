@@ -37,7 +37,7 @@ def context_for(policy: TlsPolicy) -> ssl.SSLContext:
     known = _contexts.get(files)
     if known is not None and known[0] == versions:
         return known[1]
-    context = new_context(policy)
+    context = new_tls_context(policy)
     if len(_contexts) >= _MAX_CONTEXTS:
         _contexts.clear()
     _contexts[files] = versions, context
@@ -55,7 +55,7 @@ def _version_of(path: str | None) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def new_context(policy: TlsPolicy) -> ssl.SSLContext:
+def new_tls_context(policy: TlsPolicy) -> ssl.SSLContext:
     """Build a context that nobody shares, for a caller who means to change it. Raises as ``context_for``."""
     try:
         context = ssl.create_default_context(cafile=policy.cafile)
