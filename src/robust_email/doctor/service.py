@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from robust_email.doctor.visit import Visit
     from robust_email.doctor.watching import WatchedStream
 
-PATIENCE: Final = 3.0
-"""Seconds to wait for each sign of life. What is asked for here is asked of something that answers."""
 _HTTP_REQUEST: Final = b"OPTIONS / HTTP/1.0\r\n\r\n"
 
 
@@ -62,7 +60,7 @@ def speaks_tls(visit: Visit) -> bool:
     except EveryAddressFailed:
         return False
     try:
-        stream.start_tls(lenient_context(), Deadline.after(PATIENCE, visit.clock))
+        stream.start_tls(lenient_context(), Deadline.after(visit.patience, visit.clock))
     except (OSError, ValueError):
         return False
     else:
@@ -92,7 +90,7 @@ def speaks_in_clear(visit: Visit) -> Service | None:
 def _hear(visit: Visit, stream: WatchedStream) -> bytes:
     """Return the first octets, empty if none come."""
     try:
-        stream.wait(read=True, write=False, deadline=Deadline.after(PATIENCE, visit.clock))
+        stream.wait(read=True, write=False, deadline=Deadline.after(visit.patience, visit.clock))
     except TimeoutError:
         return b""
     return stream.read_some() or b""

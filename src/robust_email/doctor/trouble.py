@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from robust_email.smtp.failure import Failure
     from robust_email.smtp.protocol.replies import Reply
 
-SLOW: Final = 2.0
-"""Seconds. A reply that takes longer is worth a word: RFC 5321's minutes are for the worst case."""
+_WITH_OCTETS: Final = {"not-smtp", "greeting-silent", "reply-silent"}
+"""Causes that look different once it is known that something came in."""
 
 Trouble = (SessionFailure, SessionUnavailable)
 """What a step may raise."""
@@ -46,23 +46,18 @@ def refused(visit: Visit, phase: Phase, reply: Reply, seconds: float) -> Finding
 def _failed(visit: Visit, failure: Failure, error: BaseException | None, seconds: float) -> Finding:
     code = cause_of_failure(failure, error)
     stream = visit.line.stream if visit.line else None
-    if stream is not None and stream.received:
-        if failure.kind is FailureKind.TIMEOUT and failure.phase is not Phase.AWAIT_FINAL:
+    if stream is not None and stream.received and code in _WITH_OCTETS:
+        service = recognise(stream.beginning)
+        if service is not None and service.code != "port-speaks-plain":
+            found = f"{service.who} answers: {printable(stream.beginning, 80)!r}"
+            return visit.note(service.code, found, seconds=seconds)
+        if failure.kind is FailureKind.TIMEOUT:
             found = f"{failure.phase.value}: {stream.received} octets in {seconds:.1f} s, and no whole reply"
             return visit.note("reply-dripping", found, seconds=seconds)
-        if code == "not-smtp":
-            return _not_smtp(visit, stream.beginning, failure, seconds)
     return visit.note(code, f"{failure.phase.value}: {failure.text}", seconds=seconds)
-
-
-def _not_smtp(visit: Visit, beginning: bytes, failure: Failure, seconds: float) -> Finding:
-    service = recognise(beginning)
-    if service is None or service.code == "port-speaks-plain":
-        return visit.note("not-smtp", f"{failure.phase.value}: {failure.text}", seconds=seconds)
-    return visit.note(service.code, f"{service.who} answers: {printable(beginning, 80)!r}", seconds=seconds)
 
 
 def slowness(visit: Visit, phase: Phase, seconds: float) -> Iterator[Finding]:
     """A finding if the step took too long."""
-    if seconds > SLOW:
+    if seconds > visit.slow:
         yield visit.note("reply-slow", f"{phase.value}: the reply took {seconds:.1f} s", seconds=seconds)

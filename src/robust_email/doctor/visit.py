@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from robust_email.doctor.causes import CAUSES
 from robust_email.doctor.concealment import Concealment
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from robust_email.doctor.plan import Plan
     from robust_email.smtp.net.resolver import SocketAddress
     from robust_email.smtp.protocol.replies import Reply
+
+
+_PATIENCE: Final = 3.0
+_SLOW: Final = 2.0
 
 
 class Line:
@@ -99,6 +103,16 @@ class Visit:
             remedy=cause.remedy if remedy is None else self.conceal(remedy),
             seconds=seconds,
         )
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for a sign of life on a connection of the doctor's own, or from a name server."""
+        return min(_PATIENCE, self.config.timeouts.opening / 4)
+
+    @property
+    def slow(self) -> float:
+        """Seconds; a step that takes longer is worth a word. RFC 5321's minutes are for the worst case."""
+        return min(_SLOW, self.config.timeouts.command / 8)
 
     def step_deadline(self) -> Deadline:
         """The end of one step that begins now, as the library itself would set it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from robust_email.doctor.certificate import read_certificate
 from robust_email.doctor.explaining import cause_of_failure
-from robust_email.doctor.service import PATIENCE, lenient_context, speaks_in_clear
+from robust_email.doctor.service import lenient_context, speaks_in_clear
 from robust_email.doctor.trouble import Trouble, slowness, trouble
 from robust_email.smtp import Deadline, TlsMode, context_for
 from robust_email.smtp.failure import FailureKind, SessionFailure
@@ -73,7 +73,7 @@ def examine_starttls(visit: Visit) -> Iterator[Finding]:
 
 
 def _not_offered(visit: Visit) -> Finding:
-    masked_by_firewall = any(set(keyword) <= {"X"} for keyword in visit.extensions.keywords)
+    masked_by_firewall = any(keyword.startswith("XXXX") for keyword in visit.extensions.keywords)
     offered = ", ".join(sorted(visit.extensions.keywords)) or "nothing"
     code = "starttls-stripped" if masked_by_firewall else "starttls-missing"
     return visit.note(code, f"STARTTLS is required and not offered; the server offers {offered}")
@@ -168,7 +168,7 @@ def _describe(visit: Visit, stream: WatchedStream) -> Iterator[Finding]:
 
 def _look_closer(visit: Visit) -> str:
     """Shake hands anew, taking any version and certificate, and describe what is there; empty if that fails too."""
-    deadline = Deadline.after(2 * PATIENCE, visit.clock)
+    deadline = Deadline.after(2 * visit.patience, visit.clock)
     try:
         line = visit.new_line()
     except EveryAddressFailed:

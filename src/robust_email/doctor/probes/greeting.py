@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robust_email.doctor.service import PATIENCE, Service, speaks_in_clear, speaks_tls
+from robust_email.doctor.service import Service, speaks_in_clear, speaks_tls
 from robust_email.doctor.trouble import Trouble, refused, slowness, trouble
 from robust_email.smtp import Deadline, TlsMode
 from robust_email.smtp.phases import Phase
@@ -30,7 +30,7 @@ def examine(visit: Visit) -> Iterator[Finding]:
         yield from slowness(visit, Phase.GREETING, watch.seconds)
         return
     if isinstance(heard, Service):
-        found = f"no greeting within {PATIENCE:g} s; {heard.who} answers on {visit.address}"
+        found = f"no greeting within {visit.patience:g} s; {heard.who} answers on {visit.address}"
         yield visit.note(heard.code, found, seconds=watch.seconds)
     elif isinstance(heard, Reply):
         yield refused(visit, Phase.GREETING, heard, watch.seconds)
@@ -55,7 +55,7 @@ def _other_service(visit: Visit, line: Line) -> Service | None:
     if visit.config.tls.mode is TlsMode.IMPLICIT:
         return None
     try:
-        line.stream.wait(read=True, write=False, deadline=Deadline.after(PATIENCE, visit.clock))
+        line.stream.wait(read=True, write=False, deadline=Deadline.after(visit.patience, visit.clock))
     except TimeoutError:
         pass
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from robust_email.doctor import dnsquery
 from robust_email.doctor.explaining import cause_of_failure
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
     from robust_email.doctor.findings import Finding
     from robust_email.doctor.visit import Visit
-
-_SLOW: Final = 1.0
-"""Seconds."""
-_PATIENCE: Final = 2.0
-"""Seconds for a question on the side."""
 
 
 def examine(visit: Visit) -> Iterator[Finding]:
@@ -42,7 +37,7 @@ def examine(visit: Visit) -> Iterator[Finding]:
     visit.opening_seconds += seconds
     hosts = [str(address.sockaddr[0]) for address in visit.addresses]
     yield visit.note("name", f"{config.host} is {', '.join(hosts)}", seconds=seconds)
-    if seconds > _SLOW:
+    if seconds > visit.slow:
         yield visit.note("name-slow", f"the look-up took {seconds:.1f} s", seconds=seconds)
     yield from _judge_loopback(visit, hosts)
     yield from _judge_search(visit)
@@ -84,7 +79,7 @@ def _judge_search(visit: Visit) -> Iterator[Finding]:
         for domain in visit.search_first:
             name = f"{host}.{domain}"
             try:
-                answer = dnsquery.ask(server, name, dnsquery.A, _PATIENCE, visit.surroundings.nameserver_port)
+                answer = dnsquery.ask(server, name, dnsquery.A, visit.patience, visit.surroundings.nameserver_port)
             except (OSError, ValueError):
                 return  # the probe of the name servers has said so
             if ours & set(answer.addresses):

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from robust_email.doctor.findings import Finding
     from robust_email.doctor.visit import Visit
 
-_PATIENCE: Final = 3.0
-"""Seconds for a name server; a healthy one needs milliseconds."""
 _TOLERABLE_FAILOVER: Final = 5
 """Seconds that a dead first server may cost; the C library's default."""
 _RCODES: Final = {dnsquery.SERVFAIL: "nameserver-fails", dnsquery.REFUSED: "nameserver-refuses"}
@@ -100,9 +98,9 @@ def _ask_one(visit: Visit, server: str) -> _Response:
     with visit.timed() as watch:
         code, found, answer = "nameserver", "", None
         try:
-            answers = [dnsquery.ask(server, host, kind, _PATIENCE, port) for kind in (dnsquery.A, dnsquery.AAAA)]
+            answers = [dnsquery.ask(server, host, kind, visit.patience, port) for kind in (dnsquery.A, dnsquery.AAAA)]
         except TimeoutError:
-            code, found = "nameserver-silent", f"no answer within {_PATIENCE:g} s"
+            code, found = "nameserver-silent", f"no answer within {visit.patience:g} s"
         except OSError as exc:
             code, found = "nameserver-unreachable", exc.strerror or type(exc).__name__
         except ValueError as exc:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from robust_email.smtp.net.resolver import SocketAddress
 
 _MOST_ADDRESSES: Final = 16
-_SLOW: Final = 1.0
-"""Seconds for a TCP handshake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def _judge(visit: Visit, attempt: _Attempt, *, others_work: bool, ipv6_only_brok
     error, seconds = attempt.error, attempt.seconds
     if error is None:
         yield visit.note("tcp", f"connected to {attempt.address}", seconds=seconds)
-        if seconds > _SLOW:
+        if seconds > visit.slow:
             yield visit.note("tcp-slow", f"{attempt.address} took {seconds:.1f} s to connect", seconds=seconds)
         return
     found = f"{attempt.address}: {os.strerror(error.errno) if error.errno else error}"
