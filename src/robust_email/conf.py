@@ -125,8 +125,8 @@ def report_unknown_options(given: Mapping[str, object], *, alias: str | None) ->
 
 def is_set_to_none(setting: str) -> bool:
     """Tell whether the project itself set something to None."""
-    # Past LazySettings, which would give 6.1's warning; is_overridden() reads nothing.
-    return _settings.is_overridden(setting) and getattr(_settings._wrapped, setting) is None  # noqa: SLF001
+    holder = _settings._wrapped  # noqa: SLF001 - LazySettings itself would give 6.1's warning
+    return _settings.is_overridden(setting) and getattr(holder, setting) is None
 
 
 def default_from_email() -> str:
