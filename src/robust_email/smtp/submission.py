@@ -31,7 +31,7 @@ from robust_email.smtp.session import Session, open_session
 from robust_email.smtp.spread import spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from robust_email.smtp.config import SmtpConfig
     from robust_email.smtp.envelope import Envelope
@@ -103,7 +103,7 @@ class SubmissionClient:
         window: int | None = None,
         sessions: int = 1,
         before_final: BeforeFinal | None = None,
-    ) -> Iterator[Finished]:
+    ) -> Generator[Finished, None, None]:
         """Hand over many; yield each with its report as it ends. Takes from the iterable only as far as needed.
 
         Up to ``window`` messages (default: the configuration's) are under way on each of ``sessions`` sessions; a
