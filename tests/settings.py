@@ -17,6 +17,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "robust_email",
+    "robust_email.governor",
     *(["robust_email.outbox"] if (LIBRARY / "outbox" / "models.py").is_file() else []),
 ]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

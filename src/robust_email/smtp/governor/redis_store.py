@@ -50,3 +50,7 @@ class RedisStore:
             return bool(self._swap(keys=[self._prefix + key], args=[old or "", new, int(keep_for * 1000)]))
         except redis.RedisError as exc:
             raise StoreUnavailable(f"{type(exc).__name__}: {exc}") from exc
+
+    def close(self) -> None:
+        """End the connections; the next use opens another."""
+        self._client.close()

@@ -1,0 +1,71 @@
+"""The stores in turn: one process's memory, a Redis server, and the databases."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+from robust_email.governor.models import SharedValue
+from robust_email.governor.store import DatabaseStore
+from robust_email.smtp.governor import MemoryStore
+from robust_email.smtp.governor.redis_store import RedisStore
+from tests.outbox.databases import configuration, url_of_sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_django import DjangoDbBlocker
+
+    from robust_email.smtp.governor import Store
+
+DATABASES = ("sqlite", "postgres", "mariadb")
+
+
+@contextmanager
+def migrated(url: str) -> Iterator[str]:
+    """Add a database to Django's, with the governor's table, empty; give its alias."""
+    alias = "governor"
+    connections.databases[alias] = connections.configure_settings(
+        {"default": connections.databases["default"], alias: configuration(url)}
+    )[alias]
+    try:
+        call_command("migrate", "robust_email_governor", database=alias, verbosity=0)
+        SharedValue.objects.using(alias).all().delete()
+        yield alias
+    finally:
+        connections[alias].close()
+        del connections[alias]
+        del connections.databases[alias]
+
+
+def url_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
+    """Return the URL of a database of a kind; the test is skipped where there is no such server."""
+    return url_of_sqlite(folder) if kind == "sqlite" else str(request.getfixturevalue(f"{kind}_url"))
+
+
+@pytest.fixture(params=DATABASES)
+def database_alias(
+    request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+) -> Iterator[str]:
+    """Give the alias of each kind of database."""
+    with django_db_blocker.unblock(), migrated(url_of(request.param, tmp_path, request)) as alias:
+        yield alias
+
+
+@pytest.fixture(params=["memory", "redis", *DATABASES])
+def store(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Store]:
+    """Give each kind of store, empty."""
+    if request.param == "memory":
+        yield MemoryStore()
+    elif request.param == "redis":
+        store = RedisStore(request.getfixturevalue("redis_url"), timeout=5.0)
+        yield store
+        store.close()
+    else:
+        with django_db_blocker.unblock(), migrated(url_of(request.param, tmp_path, request)) as alias:
+            yield DatabaseStore(alias)
