@@ -27,6 +27,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "testing": kit.testing_page,
     "commands": kit.commands_page,
     "outbox": rows.page,
+    "findings": kit.findings_page,
 }
 README_TABLES: dict[str, Callable[[], str]] = {
     "settings": options.readme_table,

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING
+
+from django.core.management.base import BaseCommand, CommandParser
 
 from facts.markdown import ROOT, beside, code, plain, table
 from robust_email import smtp, testing
+from robust_email.doctor import command as doctor
+from robust_email.doctor.causes import CAUSES
+from robust_email.doctor.causes.network import CONTAINER_DNS
 from robust_email.testing import __main__ as catcher
 from robust_email.testing import faults
 
 if TYPE_CHECKING:
+    from argparse import Action, ArgumentParser
     from collections.abc import Iterable, Iterator
     from types import ModuleType
 
+DOCTOR = doctor._parser()  # noqa: SLF001 - what its --help is made of
+CATCHER = catcher._parser()  # noqa: SLF001 - the same
+
+IN_CONTAINER = "In a container, see below."
 
 _ALIASES = {"Action", "BeforeFinal"}
 """Names of types, which say nothing of themselves at run time."""
@@ -82,24 +93,48 @@ On the command line a fault is `MOMENT[/SUBJECT][*TIMES]=ACTION`: `RCPT/bob=550 
 
 def commands_page() -> str:
     """Return the reference page of commands."""
-    options = (
-        (code(" ".join(action.option_strings)), (action.help or "").replace("%(default)s", str(action.default)))
-        for action in catcher._parser()._actions  # noqa: SLF001 - the parser has no public list of its options
-        if "--help" not in action.option_strings
-    )
     return f"""# Commands
 
+{_management()}
+## python -m robust_email doctor
+
+The same examination without Django, of the relay that a URL names: `smtp+starttls://USER@HOST:PORT`, `smtps://` or
+`smtp://`. The password is read from the environment variable `EMAIL_HOST_PASSWORD`, or asked for.
+
+{_options_of(DOCTOR)}
 ## python -m robust_email.testing
 
 A mail catcher in a terminal: takes every mail, relays none, and misbehaves if asked to.
 
-{table(("Option", "Meaning"), options)}
-{_management()}
+{_options_of(CATCHER)}
 ## make
 
 In a clone of the repository.
 
 {table(("Command", "Meaning"), ((code(f"make {name}"), text) for name, text in make_targets()))}"""
+
+
+def findings_page() -> str:
+    """Return the reference page of what the doctor may find."""
+    rows = (
+        (code(name), cause.severity.name.lower(), cause.remedy.replace(CONTAINER_DNS, IN_CONTAINER))
+        for name, cause in CAUSES.items()
+        if cause.remedy
+    )
+    return f"""# What the doctor may find
+
+`manage.py email_doctor` ({{doc}}`/how-to/doctor`) names each finding by a code that stays the same, in its text and in
+its `--json`, and says what to do. These are the codes with something to do about them.
+
+{table(("Code", "Severity", "What to do"), rows)}
+## In a container
+
+{_sentence(CONTAINER_DNS.partition(": ")[2])}
+"""
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def make_targets() -> Iterator[tuple[str, str]]:
@@ -109,21 +144,37 @@ def make_targets() -> Iterator[tuple[str, str]]:
             yield found[1], found[2]
 
 
-def management_commands() -> dict[str, str]:
-    """Return the library's own ``manage.py`` commands with what each says of itself."""
-    found = {}
-    for path in sorted((ROOT / "src" / "robust_email").rglob("management/commands/[a-z]*.py")):
-        text = re.search(r'help\s*=\s*\(?\s*"((?:[^"\\]|\\.|"\s*")+)"', path.read_text(encoding="utf-8"))
-        found[path.stem] = re.sub(r'"\s*"', "", text[1]) if text else ""
-    return found
+def management_commands() -> dict[str, BaseCommand]:
+    """Return the library's own ``manage.py`` commands."""
+    source = ROOT / "src"
+    return {
+        path.stem: import_module(".".join(path.relative_to(source).with_suffix("").parts)).Command()
+        for path in sorted((source / "robust_email").rglob("management/commands/[a-z]*.py"))
+    }
 
 
 def _management() -> str:
-    commands = management_commands()
-    if not commands:
-        return ""
-    rows = ((code(f"manage.py {name}"), text) for name, text in commands.items())
-    return f"## manage.py\n\n{table(('Command', 'Meaning'), rows)}"
+    parts = []
+    for name, command in management_commands().items():
+        parser = CommandParser(add_help=False)
+        command.add_arguments(parser)
+        parts.append(f"## manage.py {name}\n\n{command.help}\n\n{_options_of(parser)}")
+    return "\n".join(parts)
+
+
+def _options_of(parser: ArgumentParser) -> str:
+    rows = (
+        (code(_usage(action)), (action.help or "").replace("%(default)s", str(action.default)))
+        for action in parser._actions  # noqa: SLF001 - a parser has no public list of its options
+        if "--help" not in action.option_strings
+    )
+    return table(("Argument", "Meaning"), rows)
+
+
+def _usage(action: Action) -> str:
+    if not action.option_strings:
+        return str(action.metavar or action.dest)
+    return ", ".join(action.option_strings) + (f" {action.metavar}" if action.metavar else "")
 
 
 def _names(module: ModuleType, names: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import get_commands
 
+from robust_email.doctor import command as doctor
 from robust_email.registry import registry
 from robust_email.testing import __main__ as catcher
 from tests.docs.pages import ROOT, Block, Note, blocks, name_of, pages, pieces
@@ -71,6 +72,8 @@ def test_shell_lines_name_what_exists(page: str, number: int, line: str) -> None
             assert command in {*get_commands(), "runserver"}
         case ["python", "-m", "robust_email.testing", *options]:
             assert catcher._parser().parse_args(options) is not None
+        case ["python", "-m", "robust_email", "doctor", *options]:
+            assert doctor._parser().parse_args(options) is not None
         case [("pip" | "uv"), *_, requirement]:
             assert _is_ours(requirement)
         case [".venv/bin/python" | "python", script, *_]:

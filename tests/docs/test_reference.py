@@ -9,6 +9,7 @@ import pytest
 from django.dispatch import Signal
 
 from robust_email import options, signals
+from robust_email.doctor.causes import CAUSES
 from robust_email.outbox import conf as outbox_conf
 from robust_email.outbox import signals as outbox_signals
 from robust_email.outbox.states import State
@@ -112,11 +113,18 @@ def test_the_life_of_a_row() -> None:
     assert all(f"\n| `{state.value}` |" in page for state in State)
 
 
+def test_findings() -> None:
+    """The findings page has each code of the doctor that has a remedy."""
+    page = (REFERENCE / "findings.md").read_text("utf-8")
+    codes = {name for name, cause in CAUSES.items() if cause.remedy}
+    assert set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)) == codes
+
+
 def test_commands(generator: ModuleType) -> None:
     """The commands page has each command of manage.py that the library brings, and each make target."""
     page = (REFERENCE / "commands.md").read_text("utf-8")
     kit = generator.kit
     for name in kit.management_commands():
-        assert f"`manage.py {name}`" in page
+        assert f"## manage.py {name}\n" in page
     for name, _ in kit.make_targets():
         assert f"`make {name}`" in page
