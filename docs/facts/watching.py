@@ -141,7 +141,21 @@ Two loggers. No line holds a secret or a whole address; `ann@example.org` is wri
   error and whatever a server did not accept, `ERROR` for a mistake of configuration, which no retry can mend.
 * `robust_email.transcript` is the dialogue line by line, at `DEBUG`, with passwords, addresses and bodies masked.
 
-The words of the first two lines below are fixed: people search for them.
+The words of the first two lines below are fixed: people search for them. Django shows neither
+logger unless it is told to:
+
+<!-- example: settings -->
+```python
+LOGGING = {{
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {{"console": {{"class": "logging.StreamHandler"}}}},
+    "loggers": {{
+        "robust_email": {{"handlers": ["console"], "level": "INFO"}},
+        # "robust_email.transcript": {{"level": "DEBUG"}},  # the dialogue too
+    }},
+}}
+```
 
 ## `robust_email.backend`
 
