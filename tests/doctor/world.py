@@ -53,7 +53,7 @@ def surroundings(**changes: Any) -> Surroundings:  # noqa: ANN401 - the fields o
     return Surroundings(**given | changes)
 
 
-SOUND_DOMAIN = {
+SOUND_DOMAIN: dict[tuple[str, str], tuple[str, ...]] = {
     ("shop.example.com", "TXT"): ("v=spf1 ip4:192.0.2.1 -all",),
     ("_dmarc.shop.example.com", "TXT"): ("v=DMARC1; p=reject",),
     ("shop.example.com", "MX"): ("10 mx.example.com.",),
