@@ -20,7 +20,7 @@ SOURCE = re.compile(r"`((?:src|tests|docs|authentication|e_commerce_api|robust_e
 
 # A 250 is no proof of delivery, and a mail that left is not a mail that arrived.
 UNTRUE = re.compile(
-    r"\b(?:e-?mails?|messages?|it|they)\s+(?:was|were|is|are|has been|have been|gets?|got)\s+(?:\w+ly\s+)?"
+    r"\b(?:(?:e-?)?mails?|messages?|it|they)\s+(?:was|were|is|are|has been|have been|gets?|got)\s+(?:\w+ly\s+)?"
     r"(?:sent|delivered)\b|\bsuccessfully (?:sent|delivered)\b|\bguaranteed delivery\b",
     re.IGNORECASE,
 )
@@ -73,8 +73,8 @@ def test_no_word_says_more_than_the_protocol(page: Path) -> None:
 
 def test_an_untrue_word_would_be_noticed() -> None:
     """The pattern finds what it is for, and lets the talk of sending be."""
-    assert UNTRUE.search("The message was successfully delivered.")
-    assert UNTRUE.search("Mails are sent at once, and the e-mail has been sent.")
+    claims = ["The message was successfully delivered.", "Mails are sent at once.", "The e-mail has been sent."]
+    assert [claim for claim in claims if not UNTRUE.search(claim)] == []
     assert not UNTRUE.search("Send from a task. Nothing sends it twice. What was sent in clear?")
 
 
