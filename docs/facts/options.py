@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from facts.markdown import code, table
@@ -56,12 +57,17 @@ def _reference_table(options: list[DocumentedOption]) -> str:
         (
             (
                 f"{code(option.setting)}<br>{code(option.name)}",
-                ", ".join(filter(None, [code(option.type.replace(" | None", "")), _default(option)])),
+                ", ".join(filter(None, [code(_type(option.type)), _default(option)])),
                 _meaning(option),
             )
             for option in options
         ),
     )
+
+
+def _type(name: str) -> str:
+    """Shorten a type: without None, which means not given, and without the modules of our own classes."""
+    return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", name.replace(" | None", ""))
 
 
 def _default(option: DocumentedOption) -> str:

@@ -4,6 +4,7 @@ A note is an HTML comment, which neither GitHub nor Sphinx shows:
 
 ``<!-- relay: FAULT; FAULT -->``      from here on the page's relay is a new scripted server with these faults
 ``<!-- example: settings -->``        the next block is a settings module: checked, and in force from here on
+``<!-- example: settings alone -->``  the same, and forgotten at once
 ``<!-- example: pytest -->``          the next block is a test module; pytest runs it and must be content
 ``<!-- example: raises X -->``        the next block raises an exception of this class
 ``<!-- example: log -->``             each line of the next block was logged by the blocks before it

@@ -86,7 +86,7 @@ class PageRun:
         if block.language == "pycon":
             self._doctest(block)
         elif kind == "settings":
-            self._settings(block)
+            self._settings(block, keep=rest != "alone")
         elif kind == "pytest":
             self._pytest(block)
         elif kind == "raises":
@@ -122,7 +122,7 @@ class PageRun:
         self.namespace.update(test.globs)
         assert not result.failed, "".join(said)
 
-    def _settings(self, block: Block) -> None:
+    def _settings(self, block: Block, *, keep: bool) -> None:
         module: dict[str, Any] = {"__name__": "settings"}
         exec(compile(block.code, "settings", "exec", dont_inherit=True), module)  # noqa: S102 - the page is ours
         values = {name: value for name, value in module.items() if name.isupper()}
@@ -132,8 +132,9 @@ class PageRun:
         if any(name.startswith("EMAIL_") for name in ours):
             with override_settings(**ours):
                 found = [message for message in [*check_mailers(), *check_project()] if message.is_serious()]
-            assert found == []
-            self._set({**ours, **QUICK})
+            assert [str(message) for message in found] == []
+            if keep:
+                self._set({**ours, **QUICK})
 
     def _pytest(self, block: Block) -> None:
         path = self._folder / f"test_line_{block.line}.py"
