@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from robust_email.smtp.admission import NotAdmitted
 from robust_email.smtp.conveyor import Conveyor, TransactionResult
-from robust_email.smtp.events import AttemptFailed
+from robust_email.smtp.events import AttemptFailed, HeldBack
 from robust_email.smtp.failure import Failure, FailureKind
+from robust_email.smtp.lane import Lane
 from robust_email.smtp.opening import SessionUnavailable
 from robust_email.smtp.outcome import TOO_MANY_RECIPIENTS, Disposition, Scope, Verdict, classify_failure
 from robust_email.smtp.phases import Phase
@@ -24,6 +26,7 @@ from robust_email.smtp.spread import Shared
 
 if TYPE_CHECKING:
     from robust_email.smtp.address import ForwardPath
+    from robust_email.smtp.admission import Admission
     from robust_email.smtp.envelope import Envelope
     from robust_email.smtp.maildata import MailData
     from robust_email.smtp.net.deadline import Deadline
@@ -38,6 +41,22 @@ class Submission:
     envelope: Envelope
     data: MailData
     key: object = None
+    lane: Lane = Lane.NORMAL
+    """Who goes first where there is not enough for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard to try for a session, where the configuration's word shall not be the last. ``None`` is its word."""
+
+    attempts: int | None = None
+    patience: float | None = None
+    """Seconds to wait while held back by a governor."""
+
+
+FULL = Effort()
+ONCE = Effort(attempts=1, patience=0.0)
+"""For when there is somewhere else to go."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +72,8 @@ class Job:
     free_retry_used: bool = False
     session: int | None = None
     cause: BaseException | None = None
+    admitted: bool = False
+    """The governor has counted the transaction that is about to begin."""
 
     def __post_init__(self) -> None:
         """Everybody is still to be reached."""
@@ -86,6 +107,8 @@ class Batch:
         deadline: Deadline,
         window: int,
         before_final: BeforeFinal | None,
+        *,
+        effort: Effort = FULL,
     ) -> None:
         """Nothing is taken from ``source`` before ``run`` has a session for it, but the first."""
         self._client = client
@@ -93,6 +116,12 @@ class Batch:
         self._deadline = deadline
         self._window = window
         self._before_final = before_final
+        retry, pool = client.config.retry, client.config.pool
+        self._retry = retry if effort.attempts is None else replace(retry, attempts=effort.attempts)
+        self._patience = pool.wait if effort.patience is None else effort.patience
+        self._held_since: float | None = None
+        """When the mail in front was first held back."""
+        self._held: NotAdmitted | None = None
         self._waiting: deque[Job] = deque()
         self._elsewhere: list[Job] = []
         """Jobs that go on with another session, in their order."""
@@ -112,10 +141,15 @@ class Batch:
                 yield from self._all_with(_TOO_LATE, None)
                 break
             try:
-                attempt = first.failed_attempts + 1
-                with self._client.pool.lease(self._deadline, fresh=self._fresh, attempt=attempt) as lease:
+                self._ask_ahead(first)
+                attempt, lane = first.failed_attempts + 1, first.submission.lane
+                with self._client.pool.lease(self._deadline, fresh=self._fresh, attempt=attempt, lane=lane) as lease:
                     self._fresh = False
                     yield from self._over(lease)
+                self._raise_held()
+            except NotAdmitted as exc:
+                if not self._stay(exc):
+                    yield from self._without_session(exc)
             except SessionUnavailable as exc:
                 yield from self._without_session(exc)
         if self._source_error is not None:
@@ -146,7 +180,8 @@ class Batch:
             self._deadline,
             stepwise=self._client.serves_stepwise,
         )
-        for result in conveyor.run(self._take, self._waiting.appendleft):
+        take = self._take if self._client.admission is None else self._admitting(self._client.admission, lease)
+        for result in conveyor.run(take, self._waiting.appendleft):
             finished = self._settle(result, lease)
             if self._fresh:
                 conveyor.stop()
@@ -160,6 +195,59 @@ class Batch:
         if before_final is None:
             return None
         return lambda jobs: before_final([job.submission for job in jobs])
+
+    # -- held back by a governor
+
+    def _ask_ahead(self, first: Job) -> None:
+        """Before a session is had for it: raise ``NotAdmitted`` if the mail's turn has not come."""
+        if self._client.admission is not None and not first.admitted:
+            self._held = self._ask(self._client.admission, first, only_look=True)
+            self._raise_held()
+
+    def _ask(self, admission: Admission, job: Job, *, only_look: bool) -> NotAdmitted | None:
+        waited = 0.0 if self._held_since is None else self._client.clock() - self._held_since
+        patience = max(0.0, min(self._patience - waited, self._deadline.remaining()))
+        return admission.may_begin(job.submission.lane, len(job.remaining), patience, only_look=only_look)
+
+    def _raise_held(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            raise held
+
+    def _admitting(self, admission: Admission, lease: Lease) -> Callable[[], Job | None]:
+        """Take as ``_take``, as long as the governor lets; then the session is given back, and the wait is outside."""
+        permit, begun = lease.session.permit, 0
+
+        def take() -> Job | None:
+            nonlocal begun
+            job = self._take()
+            if job is None:
+                return None
+            if not job.admitted:
+                overdue = begun > 0 and permit is not None and permit.overdue(job.submission.lane)
+                if overdue or (held := self._ask(admission, job, only_look=False)) is not None:
+                    self._held = None if overdue else held
+                    self._waiting.appendleft(job)
+                    return None
+                job.admitted = True
+            begun += 1
+            self._held_since = None
+            return job
+
+        return take
+
+    def _stay(self, held: NotAdmitted) -> bool:
+        """Whether to wait and ask again, for which ``_pause`` is set then; without using up an attempt."""
+        now = self._client.clock()
+        since = now if self._held_since is None else self._held_since
+        left = min(self._patience - (now - since), self._deadline.remaining())
+        if not held.worth_waiting or held.wait.seconds >= left:
+            return False
+        if self._held_since is None:
+            self._client.tell(HeldBack(self._client.config.endpoint, held.wait.seconds, held.wait.reason))
+        self._held_since = since
+        self._pause = held.wait.seconds
+        return True
 
     # -- no session
 
@@ -193,6 +281,9 @@ class Batch:
         """Note the verdicts; put the job back in front if it goes on at once, else give its report."""
         job = result.job
         job.session, job.cause = lease.session.number, result.cause
+        job.admitted = False
+        if self._client.admission is not None:
+            self._client.admission.observe(result.verdicts)
         found = dict(zip(map(str, result.paths), result.verdicts, strict=True))
         decisive = result.verdicts[0]
         job.attempts.append(
@@ -247,7 +338,7 @@ class Batch:
 
     def _pause_and_retry(self, job: Job, verdict: Verdict) -> bool:
         """Count a failed attempt; whether there is to be another, for which ``_pause`` is set then."""
-        client, policy = self._client, self._client.config.retry
+        client, policy = self._client, self._retry
         job.failed_attempts += 1
         decision = retry_now(verdict, job.failed_attempts, policy, client.dice)
         if decision is not None and decision.delay >= self._deadline.remaining():

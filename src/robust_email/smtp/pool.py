@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from robust_email.smtp.failure import Failure, FailureKind
+from robust_email.smtp.lane import Lane
 from robust_email.smtp.opening import SessionUnavailable
 from robust_email.smtp.outcome import classify_failure
 from robust_email.smtp.phases import Phase
@@ -61,12 +62,12 @@ class _Waiter:
 class SessionPool:
     """At most ``limits.size`` sessions.
 
-    ``open_session(deadline, attempt)`` opens one or raises ``SessionUnavailable``.
+    ``open_session(deadline, attempt, lane)`` opens one or raises ``SessionUnavailable``.
     """
 
     def __init__(
         self,
-        open_session: Callable[[Deadline, int], Session],
+        open_session: Callable[[Deadline, int, Lane], Session],
         limits: PoolLimits,
         clock: Callable[[], float],
         on_closed: Callable[[Session, str], None],
@@ -96,14 +97,17 @@ class SessionPool:
             session.abort()
 
     @contextmanager
-    def lease(self, deadline: Deadline, *, fresh: bool = False, attempt: int = 1) -> Iterator[Lease]:
+    def lease(
+        self, deadline: Deadline, *, fresh: bool = False, attempt: int = 1, lane: Lane = Lane.NORMAL
+    ) -> Iterator[Lease]:
         """Lend a session: an idle one, or a new one, or the next to come free.
 
-        ``fresh`` asks for a new one (after an idle one proved dead); ``attempt`` is passed to ``open_session``.
+        ``fresh`` asks for a new one (after an idle one proved dead); ``attempt`` and ``lane`` are passed to
+        ``open_session``.
         Raises ``SessionUnavailable``; phase ``POOL`` when all stayed leased for ``limits.wait`` seconds. An exception
         inside the block costs the session.
         """
-        lease = self._take(deadline, attempt, fresh=fresh)
+        lease = self._take(deadline, attempt, lane, fresh=fresh)
         generation = self._generation
         try:
             yield lease
@@ -115,6 +119,11 @@ class SessionPool:
                 self._give_back(lease.session)
             else:
                 lease.session.abort()
+
+    @property
+    def size(self) -> int:
+        """How many sessions there may be."""
+        return self._limits.size
 
     def stats(self) -> PoolStats:
         """A consistent snapshot."""
@@ -140,7 +149,7 @@ class SessionPool:
 
     # -- taking
 
-    def _take(self, deadline: Deadline, attempt: int, *, fresh: bool) -> Lease:
+    def _take(self, deadline: Deadline, attempt: int, lane: Lane, *, fresh: bool) -> Lease:
         wait_until = deadline.within(self._limits.wait)
         while True:
             session, waiter, to_close = self._decide(fresh=fresh)
@@ -148,7 +157,7 @@ class SessionPool:
             if waiter is not None:
                 session = self._await(waiter, wait_until)
             if session is None:
-                return Lease(self._open(deadline, attempt), reused=False)
+                return Lease(self._open(deadline, attempt, lane), reused=False)
             if session.is_alive():
                 with self._lock:
                     self._reused += 1
@@ -206,10 +215,10 @@ class SessionPool:
         else:
             self._give_back(waiter.session)
 
-    def _open(self, deadline: Deadline, attempt: int) -> Session:
+    def _open(self, deadline: Deadline, attempt: int, lane: Lane) -> Session:
         generation = self._generation
         try:
-            session = self._open_session(deadline, attempt)
+            session = self._open_session(deadline, attempt, lane)
         except BaseException:
             if generation is self._generation:
                 self._release_place()

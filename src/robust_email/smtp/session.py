@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from robust_email.smtp.config import PoolLimits, SmtpConfig
+    from robust_email.smtp.governor import Permit
     from robust_email.smtp.net.connector import Connector
     from robust_email.smtp.net.deadline import Deadline
     from robust_email.smtp.protocol.extensions import Extensions
@@ -60,6 +61,8 @@ class Session:
         self._max_age = config.pool.max_age * (1 - random.random() / 10)  # noqa: S311 - so that they don't end together
         self.broken = False
         """Set when the dialogue can't go on; such a session is never offered again."""
+        self.permit: Permit | None = None
+        """Leave to hold this connection, where a governor counts them."""
 
     def transport(self, *, stepwise: bool = False) -> Transport:
         """How transactions may be written to this server, by its latest EHLO."""
@@ -86,14 +89,15 @@ class Session:
             return "ended by the server" if self.dialogue.protocol.closing_reply else "broken"
         if self.login is not None and self.login.outdated:
             return "credentials"
-        if now - self.usage.opened_at >= self._max_age:
-            return "age"
-        if now - self.usage.last_used >= limits.max_idle:
-            return "idle"
         most = min(limits.max_messages, self.extensions.max_messages or limits.max_messages)
-        if self.usage.transactions >= most:
-            return "messages"
-        return "refusals" if self.usage.refusals_in_a_row >= limits.max_refusals else None
+        reasons = {
+            "age": now - self.usage.opened_at >= self._max_age,
+            "idle": now - self.usage.last_used >= limits.max_idle,
+            "messages": self.usage.transactions >= most,
+            "refusals": self.usage.refusals_in_a_row >= limits.max_refusals,
+            "wanted elsewhere": self.permit is not None and self.permit.wanted,
+        }
+        return next((reason for reason, holds in reasons.items() if holds), None)
 
     def is_alive(self) -> bool:
         """Look at the socket, without a round trip, for an end of connection or something unsolicited, a 421 mostly."""

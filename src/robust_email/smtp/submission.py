@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from robust_email.smtp.batch import Batch, BeforeFinal, Finished, Source, Submission
+from robust_email.smtp.admission import Admission
+from robust_email.smtp.batch import FULL, Batch, BeforeFinal, Effort, Finished, Source, Submission
 from robust_email.smtp.events import (
     AttemptFailed,
     SessionClosed,
@@ -22,6 +24,7 @@ from robust_email.smtp.events import (
     notify,
     silent,
 )
+from robust_email.smtp.lane import Lane
 from robust_email.smtp.net.connector import Connector
 from robust_email.smtp.net.deadline import Deadline
 from robust_email.smtp.opening import SessionUnavailable
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from robust_email.smtp.config import SmtpConfig
     from robust_email.smtp.envelope import Envelope
     from robust_email.smtp.events import Event, Listener
+    from robust_email.smtp.governor import Governor
     from robust_email.smtp.maildata import MailData
     from robust_email.smtp.report import SubmissionReport
     from robust_email.smtp.transcript import Transcript
@@ -51,6 +55,7 @@ class SubmissionClient:
         listener: Listener = silent,
         transcript: Callable[[], Transcript | None] = lambda: None,
         connector: Connector | None = None,
+        governor: Governor | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         dice: Callable[[], float] = random.random,
@@ -62,6 +67,7 @@ class SubmissionClient:
             listener: is told of sessions and submissions (``events``).
             transcript: asked at each opening of a session; a callable to be given the masked dialogue, or ``None``.
             connector: another way to connect (a guard, a proxy, a test).
+            governor: holds mail and sessions back where the relay's limits, or its health, ask for it.
             clock: monotonic seconds.
             sleep: waits between attempts to open a session (seconds).
             dice: for jitter; as ``random.random``.
@@ -75,7 +81,14 @@ class SubmissionClient:
         self._listener = listener
         self._transcript = transcript
         self._connector = connector or Connector(config, clock=clock, on_stale=self._used_stale_answer)
-        self.pool = SessionPool(self._open, config.pool, clock, self._closed)
+        self.governor = governor
+        self.admission = Admission(governor) if governor else None
+        # More sessions than the relay takes connections would let this process's threads compete for permits in vain.
+        most = governor.most_connections if governor else None
+        limits = replace(config.pool, size=min(config.pool.size, most)) if most else config.pool
+        self.pool = SessionPool(self._open, limits, clock, self._closed)
+        if governor is not None:
+            governor.when_wanted(self._give_up_idle)
 
     def submit(
         self,
@@ -83,16 +96,19 @@ class SubmissionClient:
         data: MailData,
         deadline: Deadline | None = None,
         *,
+        lane: Lane = Lane.NORMAL,
+        effort: Effort = FULL,
         before_final: BeforeFinal | None = None,
     ) -> SubmissionReport:
         """Hand over one mail and return a verdict for each recipient.
 
         ``deadline`` bounds the whole, retries included; each phase has its own limit besides (``Timeouts``).
-        ``before_final`` is called once the end-of-data mark is about to leave; what it raises stops the mail and
-        is raised here. Nothing else is raised.
+        ``lane`` says who goes first where a governor holds back; ``effort`` how hard to try. ``before_final`` is called
+        once the end-of-data mark is about to leave; what it raises stops the mail and is raised here. Nothing else is
+        raised.
         """
-        submission = Submission(envelope, data)
-        [(_, report)] = self._batch(iter([submission]), deadline, 1, before_final)
+        submission = Submission(envelope, data, lane=lane)
+        [(_, report)] = self._batch(iter([submission]), deadline, 1, before_final, effort)
         return report
 
     def submit_many(
@@ -102,6 +118,7 @@ class SubmissionClient:
         deadline: Deadline | None = None,
         window: int | None = None,
         sessions: int = 1,
+        effort: Effort = FULL,
         before_final: BeforeFinal | None = None,
     ) -> Generator[Finished, None, None]:
         """Hand over many; yield each with its report as it ends. Takes from the iterable only as far as needed.
@@ -112,11 +129,12 @@ class SubmissionClient:
         of what was under way.
         """
         window = window or self.config.wire.window
-        sessions = min(sessions, self.config.pool.size)
-        if sessions <= 1:
-            yield from self._batch(iter(submissions), deadline, window, before_final)
-        else:
-            yield from spread(submissions, sessions, lambda source: self._batch(source, deadline, window, before_final))
+        sessions = min(sessions, self.pool.size)
+
+        def work(source: Source) -> Iterator[Finished]:
+            return self._batch(source, deadline, window, before_final, effort)
+
+        yield from work(iter(submissions)) if sessions <= 1 else spread(submissions, sessions, work)
 
     def verify(self, deadline: Deadline | None = None) -> None:
         """Have a session ready, TLS and AUTH included, and give it back: one attempt, no retry.
@@ -155,11 +173,23 @@ class SubmissionClient:
         self.tell(Submitted(self.config.endpoint, report))
 
     def _batch(
-        self, source: Source, deadline: Deadline | None, window: int, before_final: BeforeFinal | None
+        self,
+        source: Source,
+        deadline: Deadline | None,
+        window: int,
+        before_final: BeforeFinal | None,
+        effort: Effort,
     ) -> Iterator[Finished]:
-        return Batch(self, source, deadline or Deadline.never(self.clock), window, before_final).run()
+        return Batch(self, source, deadline or Deadline.never(self.clock), window, before_final, effort=effort).run()
 
-    def _open(self, deadline: Deadline, attempt: int) -> Session:
+    def _open(self, deadline: Deadline, attempt: int, lane: Lane) -> Session:
+        patience = min(self.config.pool.wait, deadline.remaining())
+        with self.admission.opening(lane, patience) if self.admission else nullcontext() as permit:
+            session = self._open_now(deadline, attempt)
+            session.permit = permit
+            return session
+
+    def _open_now(self, deadline: Deadline, attempt: int) -> Session:
         began = self.clock()
         session = open_session(
             self._connector,
@@ -184,5 +214,10 @@ class SubmissionClient:
     def _used_stale_answer(self, age: float) -> None:
         self.tell(StaleAnswerUsed(self.config.endpoint, age))
 
+    def _give_up_idle(self) -> None:
+        self.pool.close_idle("wanted elsewhere")
+
     def _closed(self, session: Session, reason: str) -> None:
+        if session.permit is not None:
+            session.permit.release()
         self.tell(SessionClosed(self.config.endpoint, session.number, reason, session.usage.transactions))

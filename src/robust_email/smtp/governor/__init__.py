@@ -14,7 +14,6 @@ from __future__ import annotations
 from robust_email.smtp.governor.interface import (
     Governor,
     GovernorState,
-    Lane,
     Observation,
     Permit,
     Probe,
@@ -26,6 +25,7 @@ from robust_email.smtp.governor.limits import BreakerPolicy, RelayLimits
 from robust_email.smtp.governor.memory import MemoryStore
 from robust_email.smtp.governor.rates import Rate, Unit
 from robust_email.smtp.governor.shared import SharedGovernor
+from robust_email.smtp.lane import Lane
 
 __all__ = [
     "BreakerPolicy",

@@ -7,24 +7,14 @@ worth while, and whoever waits gives his session back first.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from robust_email.smtp.lane import Lane
     from robust_email.smtp.outcome import Verdict
-
-
-class Lane(enum.IntEnum):
-    """Who goes first where there is not enough for all; the lower number does."""
-
-    PRIORITY = 0
-    """Somebody waits in front of a screen: a password reset, a log-in code."""
-    NORMAL = 1
-    BULK = 2
-    """A newsletter: takes whatever the others leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +93,12 @@ class Governor(Protocol):
     def circuit(self) -> Wait | Probe | None:
         """Ask with the permit in hand. ``None``: the relay is well; ``Wait``: it is given up, don't try."""
 
-    def message(self, lane: Lane, recipients: int, patience: float) -> Wait | None:
-        """Ask before a transaction begins; ``None``: go, and it is counted."""
+    def message(self, lane: Lane, recipients: int, patience: float, *, only_look: bool = False) -> Wait | None:
+        """Ask before a transaction begins; ``None``: go, and it is counted.
+
+        ``only_look``: before a session is had, ask whether it would be worth while; a turn that has come is kept for
+        the caller for a moment, against lower lanes.
+        """
 
     def observe(self, observation: Observation) -> None:
         """Learn how the relay did. Never raises."""

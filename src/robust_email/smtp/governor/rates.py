@@ -12,7 +12,8 @@ import enum
 import re
 from dataclasses import dataclass, field
 
-from robust_email.smtp.governor.interface import Lane, RateUse
+from robust_email.smtp.governor.interface import RateUse
+from robust_email.smtp.lane import Lane
 
 BUCKETS = 50
 MARGIN = 1
@@ -21,6 +22,8 @@ PRIORITY_SHARE = 0.05
 """Of a limit that only the priority lane may use, rounded down, while there are priority mails."""
 REMEMBER_PRIORITY = 10
 """Windows for which the share is kept after a priority mail."""
+KEPT = 5.0
+"""Seconds for which a turn that has come is kept while its caller gets a session."""
 SHORTEST = 0.001
 """Seconds: a wait that rounding has made nothing of is still a wait."""
 GRACE = 1.0
@@ -119,6 +122,8 @@ class Request:
     recipients: int
     patience: float
     now: float
+    only_look: bool = False
+    """Ask, without using anything up."""
 
 
 @dataclass(slots=True)
@@ -142,6 +147,9 @@ class RateBook:
             self.last_priority = now
         higher = self.queue.ahead(caller, request.lane, same_lane=False)
         if all(self._wait(rate, _allowed(rate, factor), request, higher) <= 0 for rate in rates):
+            if request.only_look:
+                self.queue.put(caller, request.lane, now + KEPT)
+                return 0.0
             self.queue.callers.pop(caller, None)
             for rate in rates:
                 counts, number = self.counts[str(rate)], int(now / rate.bucket)

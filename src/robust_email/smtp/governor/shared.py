@@ -14,18 +14,19 @@ import secrets
 import threading
 import time
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from robust_email.smtp.address import masked
 from robust_email.smtp.events import CircuitClosed, CircuitOpened, GovernorDegraded, GovernorRestored, notify, silent
 from robust_email.smtp.governor import adaptive, books
 from robust_email.smtp.governor.breaker import shows_endpoint_well, speaks_of_endpoint
 from robust_email.smtp.governor.fallback import StoreWithFallback
 from robust_email.smtp.governor.heartbeat import Heartbeat
-from robust_email.smtp.governor.interface import GovernorState, Lane, Permit, Probe, Wait
+from robust_email.smtp.governor.interface import GovernorState, Permit, Probe, Wait
 from robust_email.smtp.governor.permits import Demand, Hold, PermitBook
 from robust_email.smtp.governor.rates import Request
 from robust_email.smtp.outcome import Disposition
-from robust_email.smtp.transcript import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from robust_email.smtp.governor.adaptive import Pressure
     from robust_email.smtp.governor.interface import Observation, Store
     from robust_email.smtp.governor.limits import RelayLimits
+    from robust_email.smtp.lane import Lane
     from robust_email.smtp.outcome import Verdict
 
 NO_LIMIT = 10_000
@@ -121,11 +123,15 @@ class SharedGovernor:
         self._heartbeat.start()
         return HeldPermit(self, name, self._clock())
 
-    def message(self, lane: Lane, recipients: int, patience: float) -> Wait | None:
+    def message(self, lane: Lane, recipients: int, patience: float, *, only_look: bool = False) -> Wait | None:
         """Ask before a transaction begins."""
         if not (self._limits.rates or self._limits.adaptive):
             return None
-        return self._store.run(lambda store, limits: self._ask_message(store, limits, lane, recipients, patience))
+        return self._store.run(
+            lambda store, limits: self._ask_message(
+                store, limits, Request(self._caller, lane, recipients, patience, 0.0, only_look=only_look)
+            )
+        )
 
     def _ask_connection(self, store: Store, limits: RelayLimits, name: str, lane: Lane, patience: float) -> Wait | None:
         pressure, now = self._look(store, 0.0)
@@ -141,19 +147,14 @@ class SharedGovernor:
         wait, self.demand = self._permits.change(store, take)
         return Wait(wait, f"all {limit} connections that the relay may be given are in use") if wait else None
 
-    def _ask_message(
-        self, store: Store, limits: RelayLimits, lane: Lane, recipients: int, patience: float
-    ) -> Wait | None:
+    def _ask_message(self, store: Store, limits: RelayLimits, request: Request) -> Wait | None:
         pressure, now = self._look(store, GLANCE)
         if held_back := pressure.pause(now):
             return held_back
         if not limits.rates:
             return None
         factor = pressure.factor if limits.adaptive else 1.0
-        wait = self._rates.change(
-            store,
-            lambda book, now: book.take(limits.rates, factor, Request(self._caller, lane, recipients, patience, now)),
-        )
+        wait = self._rates.change(store, lambda book, now: book.take(limits.rates, factor, replace(request, now=now)))
         text = f"the limit of {', '.join(map(str, limits.rates))} is used up"
         return Wait(wait, text + (f" (lowered to {factor:.0%})" if factor < 1 else "")) if wait else None
 
