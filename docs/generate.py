@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facts import diagram, dialogue, failures, kit, options, rows, watching
+from facts import diagram, dialogue, failures, kit, options, relays, rows, watching
 from facts.markdown import NOTICE, ROOT
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands": kit.commands_page,
     "outbox": rows.page,
     "findings": kit.findings_page,
+    "providers": relays.page,
 }
 README_TABLES: dict[str, Callable[[], str]] = {
     "settings": options.readme_table,
