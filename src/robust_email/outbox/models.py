@@ -93,7 +93,11 @@ class OutboxMessage(models.Model):
         """Constraints and indexes."""
 
         verbose_name = "outbox message"
-        permissions: ClassVar = [("view_body", "Can read the bodies of mails")]
+        permissions: ClassVar = [
+            ("view_body", "Can read the bodies of mails"),
+            ("view_address", "Can see addresses unmasked"),
+            ("operate", "Can resend, cancel and resolve mails, and pause and resume relays"),
+        ]
         constraints: ClassVar = [
             CheckConstraint(condition=Q(state__in=list(State)), name="robust_outbox_state_known"),
             CheckConstraint(
@@ -215,6 +219,7 @@ class SubmissionAttempt(models.Model):
         """In the order they were made."""
 
         ordering: ClassVar = ["pk"]
+        indexes: ClassVar = [Index(fields=["ended_at"], name="robust_outbox_attempt_ended")]
 
     def __str__(self) -> str:
         """Say what came of it."""
@@ -227,8 +232,46 @@ class SubmissionAttempt(models.Model):
         super().save(**kwargs)
 
 
+class SubmissionTally(models.Model):
+    """How many attempts of five minutes came to the same, so that no chart counts them; see ``services.tallying``."""
+
+    slice = models.BigIntegerField()
+    """Which five minutes, counted from 1970: to be added up by whole numbers, whatever the time zone."""
+    relay = models.CharField(max_length=255, blank=True)
+    """Empty in the rows that count all relays together."""
+    disposition = models.CharField(max_length=16)
+    phase = models.CharField(max_length=16, blank=True)
+    seconds_below = models.FloatField()
+    """One of ``tallying.BOUNDS``: they took less than this, and no less than the bound before it."""
+    attempts = models.PositiveIntegerField()
+
+    class Meta:
+        """Each tally once."""
+
+        constraints: ClassVar = [
+            UniqueConstraint(
+                fields=["relay", "slice", "disposition", "phase", "seconds_below"], name="robust_outbox_tally_once"
+            ),
+        ]
+        indexes: ClassVar = [Index(fields=["slice"], name="robust_outbox_tally_slice")]
+
+    def __str__(self) -> str:
+        """Say what was counted."""
+        return f"{self.attempts} attempts {self.disposition} at {self.phase} by {self.relay or 'all relays'}"
+
+
+class TallyMark(models.Model):
+    """The one row that says up to which slice, exclusively, attempts have been tallied."""
+
+    until = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        """Say up to where."""
+        return f"tallied up to slice {self.until}"
+
+
 class OutboxRelay(models.Model):
-    """A relay that cannot be had at present, and when it is asked again. One that works has no row."""
+    """A relay that is not asked at present, and when it is asked again. One that works has no row."""
 
     class Trouble(models.TextChoices):
         """Why not."""
@@ -237,6 +280,8 @@ class OutboxRelay(models.Model):
         """No session can be had: DNS, TCP, TLS, or a greeting that says no."""
         MISCONFIGURED = "misconfigured"
         """It refuses our configuration. A person has to act."""
+        PAUSED = "paused"
+        """A person wants it to be left alone, and only a person or the time ends that."""
 
     name = models.CharField(max_length=255, primary_key=True)
     trouble = models.CharField(max_length=16, choices=Trouble)

@@ -47,8 +47,8 @@ _OPTIONS: Final[dict[str, Any]] = {
     "acks_late": True,
     "reject_on_worker_lost": True,
     "ignore_result": True,
-    # A soft limit may strike between a 250 and its commit. Every step has a time limit of its own.
-    "soft_time_limit": 7_200,
+    # A project's soft limit might strike between a 250 and its commit. Every step has a time limit of its own.
+    "soft_time_limit": 3_600,
     "time_limit": 3_600,
 }
 

@@ -105,6 +105,10 @@ class Publisher:
                     )
             done.set()
 
+    def forget(self) -> None:
+        """Begin anew: another thread for the next job, and no silence. For tests, which change brokers."""
+        self._pid, self._silent_until = -1, 0.0
+
     def renew_lock(self) -> None:
         """Replace the lock, which another thread of the parent may have held at the fork."""
         self._lock = threading.Lock()

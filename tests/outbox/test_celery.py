@@ -1,0 +1,198 @@
+"""Real Celery workers on Redis and RabbitMQ: woken by the commit, killed, with the broker wiped and the broker away."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from celery import Celery
+from django.core.mail import send_mail
+from django.db import connections, transaction
+
+from robust_email.outbox import wakeup
+from robust_email.outbox.database import database
+from robust_email.outbox.models import OutboxMessage
+from robust_email.testing import At, Fault, Reply, Stall
+from tests.outbox.processes import ROOT, environment
+from tests.outbox.test_killed import enqueue, judge, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_django.fixtures import SettingsWrapper
+
+    from robust_email.testing import ScriptedServer
+
+pytestmark = pytest.mark.parametrize("outbox_url", ["postgres"], indirect=True)
+
+
+def application(url: str) -> Celery:
+    """Make the application that all threads of this process find, as Celery does for the first of a Django project."""
+    app = Celery("outbox-tests", broker=url)
+    app.set_default()
+    return app
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def broker(request: pytest.FixtureRequest, settings: SettingsWrapper) -> Iterator[Celery]:
+    """Give a Celery application on each broker, with a queue of its own, as the process that enqueues has it."""
+    url = request.getfixturevalue(f"{request.param}_url")
+    app = application(url)
+    app.conf.task_default_queue = f"outbox-{secrets.token_hex(6)}"
+    settings.EMAIL_OUTBOX_WAKEUP = "celery"
+    wakeup.publisher.forget()
+    yield app
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        channel.queue_delete(app.conf.task_default_queue)
+    app.close()
+
+
+@contextmanager
+def celery_worker(
+    app: Celery, url: str, relay: ScriptedServer, folder: Path, *arguments: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker with a beat inside; it and its children are killed when the block is left."""
+    given = {
+        "broker": app.conf.broker_url,
+        "queue": app.conf.task_default_queue,
+        "beat": str(folder / secrets.token_hex(4)),
+    }
+    env = environment(url, relay) | {"OUTBOX_TEST_CELERY": json.dumps(given)}
+    name = f"{secrets.token_hex(4)}@%h"  # RabbitMQ is shared, and lets a name be used once
+    command = [sys.executable, "-m", "celery", "-A", "tests.outbox.celery_worker", "worker", "-l", "INFO", "-n", name]
+    log = folder / f"{secrets.token_hex(4)}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, *arguments], cwd=ROOT, env=env, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        yield process
+    except BaseException as exc:
+        exc.add_note(log.read_text()[-3_000:])
+        raise
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the worker and the children of its session, which is its alone."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def all_ended() -> bool:
+    """Tell whether no mail waits."""
+    return not OutboxMessage.objects.filter(finished_at__isnull=True).exists()
+
+
+@pytest.mark.slow
+def test_a_commit_wakes_a_worker(outbox_url: str, relay: ScriptedServer, broker: Celery, tmp_path: Path) -> None:
+    """What is committed is delivered by a worker that was told; what is rolled back is not."""
+    with celery_worker(broker, outbox_url, relay, tmp_path, "-B", "-c", "2") as process:
+        for number in range(10):
+            with transaction.atomic(using=database()):
+                send_mail("hi", "there", "shop@example.org", [f"user{number}@example.net"])
+        until(all_ended, process)
+    assert judge(relay, 10) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", [("-P", "threads"), ("-P", "gevent")], ids=["threads", "gevent"])
+def test_other_pools(
+    outbox_url: str, relay: ScriptedServer, broker: Celery, tmp_path: Path, pool: tuple[str, ...]
+) -> None:
+    """Threads and greenlets deliver each mail once."""
+    enqueue(40)
+    with celery_worker(broker, outbox_url, relay, tmp_path, *pool, "-c", "4") as process:
+        until(all_ended, process)
+    assert judge(relay, 40) == (0, 0)
+
+
+@pytest.mark.slow
+def test_a_deferred_mail_comes_back_by_the_timer(
+    outbox_url: str, relay: ScriptedServer, broker: Celery, tmp_path: Path
+) -> None:
+    """A 451 is followed by another attempt, and Celery's log says so."""
+    relay.add_fault(Fault(At.RCPT, Reply("451 4.7.1 later"), times=2))
+    with celery_worker(broker, outbox_url, relay, tmp_path, "-B", "-c", "1") as process:
+        send_mail("hi", "there", "shop@example.org", ["ann@example.net"])
+        until(all_ended, process)
+    assert OutboxMessage.objects.get().attempts == 3
+    assert len(relay.accepted) == 1
+
+
+@pytest.mark.slow
+def test_killed_workers_lose_nothing(outbox_url: str, relay: ScriptedServer, broker: Celery, tmp_path: Path) -> None:
+    """A worker killed with its children while it hands over: the next one brings everything to its end."""
+    relay.add_fault(Fault(At.GREETING, Stall(), times=1))
+    with celery_worker(broker, outbox_url, relay, tmp_path, "-B", "-c", "2") as process:
+        enqueue(30)
+        relay.wait_for(lambda it: it.connections >= 1, 30)
+        kill(process)
+    with celery_worker(broker, outbox_url, relay, tmp_path, "-B", "-c", "2") as process:
+        until(all_ended, process)
+    doubts, doubles = judge(relay, 30)
+    assert doubles <= doubts
+
+
+@pytest.mark.slow
+def test_a_wiped_broker_forgets_no_mail(outbox_url: str, relay: ScriptedServer, broker: Celery, tmp_path: Path) -> None:
+    """With all messages of the broker gone, the sweep finds the mails."""
+    enqueue(5)
+    until(lambda: queued_tasks(broker) > 0)
+    with broker.connection_for_write() as connection, connection.channel() as channel:
+        channel.queue_purge(broker.conf.task_default_queue)
+    with celery_worker(broker, outbox_url, relay, tmp_path, "-B", "-c", "1") as process:
+        until(all_ended, process)
+    assert judge(relay, 5) == (0, 0)
+
+
+def queued_tasks(app: Celery) -> int:
+    """Return how many tasks the queue holds."""
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        return int(channel.queue_declare(app.conf.task_default_queue, passive=True).message_count)
+
+
+@pytest.mark.parametrize("how", ["refuses", "is silent"])
+def test_a_broker_that_is_away_costs_a_request_little(
+    outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper, how: str
+) -> None:
+    """A broker that refuses connections, or takes them and says nothing, costs under 50 ms and raises nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        if how == "refuses":
+            listener.close()
+        app = application(f"redis://127.0.0.1:{port}/0")
+        settings.EMAIL_OUTBOX_WAKEUP = "celery"
+        connections[database()].ensure_connection()
+        send_mail("warm", "up", "shop@example.org", ["ann@example.net"])
+        wakeup.publisher.forget()
+        times = [timed_send_mail() for _ in range(5)]
+        wakeup.publisher.forget()
+        app.close()
+    assert max(times) < 0.05 + baseline(settings), times
+    assert OutboxMessage.objects.filter(state="queued").count() == 11
+
+
+def timed_send_mail() -> float:
+    """Return the seconds that one ``send_mail()`` takes, commit and wake-up included."""
+    began = time.perf_counter()
+    with transaction.atomic(using=database()):
+        send_mail("hi", "there", "shop@example.org", ["ann@example.net"])
+    return time.perf_counter() - began
+
+
+def baseline(settings: SettingsWrapper) -> float:
+    """Return what it takes where nobody is told."""
+    settings.EMAIL_OUTBOX_WAKEUP = "none"
+    return max(timed_send_mail() for _ in range(5))
