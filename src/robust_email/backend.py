@@ -93,7 +93,9 @@ class RobustSMTPEmailBackend(EmailBackend):
         alias = options.pop("alias", None)
         own = {name: options.pop(name) for name in conf.OWN_OPTIONS & options.keys()}
         conf.report_unknown_options(options, alias=alias)
-        given = {"port": port or None, "use_tls": use_tls, "use_ssl": use_ssl, "timeout": timeout}
+        reached = {"host": host, "port": port or None, "use_tls": use_tls, "use_ssl": use_ssl}
+        given = conf.django_options(reached, own.get("provider"), alias=alias) | {"timeout": timeout}
+        host = cast("str | None", given.pop("host"))
         typed: dict[str, Any] = {name: conf.read_option(name, value, alias=alias) for name, value in given.items()}
         super().__init__(
             host=host,

@@ -1,9 +1,12 @@
-"""System checks: what can be seen to be wrong in the settings alone. The network is never asked; see ``email_doctor``.
+"""System checks: what can be seen to be wrong in the settings and in the key that signs.
+
+The network is never asked; that is ``email_doctor``.
 
 ==================  ===================================================================================
 robust_email.E001   the options cannot work: one has a bad value, or two exclude each other
 robust_email.E002   a password would cross the network unencrypted, so logging in will be refused
 robust_email.E003   a key file without its certificate file
+robust_email.E004   mail is to be signed with DKIM and cannot be
 robust_email.W001   a user name without password or token, or the other way round: nobody logs in
 robust_email.W002   EMAIL_TIMEOUT = None does not mean for ever here
 robust_email.W003   the port is not the usual one for this kind of TLS
@@ -14,6 +17,10 @@ robust_email.W007   a setting looks like a misspelt one of ours
 robust_email.W008   a subclass overrides methods of smtplib that are not called
 robust_email.W009   credentials may cross the network unencrypted, since that was asked for
 robust_email.W010   the reply to the end of data gets less time than the other steps
+robust_email.W011   sessions are kept longer than the provider keeps them
+robust_email.W012   the provider does not listen on this port, or not with this kind of TLS
+robust_email.W013   the provider changes what was signed here with DKIM
+robust_email.W014   a password where the provider wants a token
 ==================  ===================================================================================
 """
 
@@ -28,20 +35,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 from robust_email import _compat, conf
 from robust_email.backend import RobustSMTPEmailBackend
-from robust_email.smtp import TlsMode
+from robust_email.providers import find_provider, provider_of_host
+from robust_email.smtp import SigningFailed, TlsMode
 from robust_email.socket_hook import overridden_methods
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from robust_email.smtp import SmtpConfig
-
-PROVIDERS: Final = {
-    "office365.com": 3,  # "432 4.3.2 Concurrent connections limit exceeded", https://aka.ms/concurrent_sending
-    "outlook.com": 3,  # the same service
-    "authsmtp.com": 5,  # http://www.authsmtp.com/faqs/faq-61.html
-}
-"""Host name suffix to connections at a time that the provider allows one account."""
 
 USUAL_PORTS: Final = {
     TlsMode.NONE: "EMAIL_USE_TLS or EMAIL_USE_SSL is missing: port 587 is for STARTTLS, 465 for TLS from the start.",
@@ -60,6 +61,8 @@ class Subject:
         self.alias = alias
         self.options = backend.options
         self.config: SmtpConfig = backend.config
+        named = self.options.provider
+        self.profile = find_provider(named)[0] if named else provider_of_host(self.config.host)
 
     def setting(self, name: str) -> str:
         """Name an option as the project writes it."""
@@ -120,6 +123,8 @@ def _key_without_certificate(subject: Subject) -> Iterator[checks.CheckMessage]:
 
 def _half_a_login(subject: Subject) -> Iterator[checks.CheckMessage]:
     options = subject.options
+    if options.credentials or options.oauth:
+        return  # they may bring the user name along, and say so at the log-in where it is missing
     has_secret = bool(options.password or options.oauth_access_token)
     if bool(options.username) != has_secret:
         there, missing = ("username", "password") if options.username else ("password", "username")
@@ -148,15 +153,73 @@ def _port_and_tls(subject: Subject) -> Iterator[checks.CheckMessage]:
 
 
 def _pool_and_provider(subject: Subject) -> Iterator[checks.CheckMessage]:
-    config = subject.config
-    for suffix, allowed in PROVIDERS.items():
-        if config.host.lower().endswith(suffix) and config.pool.size > allowed:
-            yield subject.warning(
-                4,
-                f"{config.host} allows {allowed} connections at a time and {subject.setting('pool_size')} is "
-                f"{config.pool.size}, in every process.",
-                f"Divide {allowed} by the number of your web and worker processes.",
-            )
+    profile, pool = subject.profile, subject.config.pool
+    if profile is None:
+        return
+    if profile.connections is not None and pool.size > profile.connections:
+        yield subject.warning(
+            4,
+            f"{profile.title} allows {profile.connections} connections at a time and {subject.setting('pool_size')} is "
+            f"{pool.size}, in every process.",
+            f"Divide {profile.connections} by the number of your web and worker processes.",
+        )
+    if profile.idle is not None and pool.max_idle >= profile.idle:
+        yield subject.warning(
+            11,
+            f"{profile.title} ends sessions after {profile.idle:g} s and {subject.setting('pool_max_idle')} is "
+            f"{pool.max_idle:g}: most sessions will be found dead.",
+            f"Set it to {profile.idle * 0.8:g} or less.",
+        )
+    if profile.messages_per_session is not None and pool.max_messages > profile.messages_per_session:
+        yield subject.warning(
+            11,
+            f"{profile.title} takes {profile.messages_per_session} messages per session and "
+            f"{subject.setting('pool_max_messages')} is {pool.max_messages}.",
+            f"Set it to {profile.messages_per_session} or less.",
+        )
+
+
+def _provider_and_port(subject: Subject) -> Iterator[checks.CheckMessage]:
+    profile, config = subject.profile, subject.config
+    if profile is None or not profile.serves(config.host):
+        return
+    begins_with_tls = dict(profile.ports).get(config.port)
+    if begins_with_tls is None:
+        ports = ", ".join(str(port) for port, _ in profile.ports)
+        yield subject.warning(12, f"{profile.title} is not known to listen on port {config.port}, but on {ports}.")
+    elif begins_with_tls != (config.tls.mode is TlsMode.IMPLICIT) and config.tls.mode is not TlsMode.NONE:
+        needed = subject.setting("use_ssl" if begins_with_tls else "use_tls")
+        yield subject.warning(12, f"Port {config.port} of {profile.title} needs {needed}.")
+
+
+def _provider_and_signature(subject: Subject) -> Iterator[checks.CheckMessage]:
+    profile = subject.profile
+    if profile is not None and profile.rewrites and subject.config.signer is not None:
+        yield subject.warning(
+            13,
+            f"{profile.title} replaces {' and '.join(profile.rewrites)}, which breaks the DKIM signature made here.",
+            f"Let the provider sign, and remove {subject.setting('dkim_domain')}.",
+        )
+
+
+def _provider_and_password(subject: Subject) -> Iterator[checks.CheckMessage]:
+    profile, credentials = subject.profile, subject.config.credentials
+    if profile is not None and profile.name == "microsoft365" and credentials is not None and credentials.password:
+        yield subject.warning(
+            14,
+            f"{profile.title} is retiring passwords for SMTP: it will refuse to log in.",
+            f"Use {subject.setting('oauth')}; manage.py email_oauth helps.",
+        )
+
+
+def _signature(subject: Subject) -> Iterator[checks.CheckMessage]:
+    signer = subject.config.signer
+    if signer is None:
+        return
+    try:
+        signer.sign(b"From: a@example.org\r\n\r\n")
+    except SigningFailed as exc:
+        yield subject.error(4, f"No mail can be signed with DKIM, so none will go: {exc}.")
 
 
 def _attempts_and_task_limit(subject: Subject) -> Iterator[checks.CheckMessage]:
@@ -204,6 +267,10 @@ RULES: tuple[Callable[[Subject], Iterator[checks.CheckMessage]], ...] = (
     _timeout_switched_off,
     _port_and_tls,
     _pool_and_provider,
+    _provider_and_port,
+    _provider_and_signature,
+    _provider_and_password,
+    _signature,
     _attempts_and_task_limit,
     _methods_not_called,
     _short_final_reply,

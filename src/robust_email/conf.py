@@ -11,17 +11,16 @@ import dataclasses
 import logging
 from difflib import get_close_matches
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import global_settings, settings
 from django.core.signals import setting_changed
-from django.utils.module_loading import import_string
 
 from robust_email._compat import configuration_error
-from robust_email.options import DEFAULT_TIMEOUT, DJANGO_SETTINGS, OPTIONS, OWN_OPTIONS, MailerOptions, Token
+from robust_email.account import credentials_of, signer_of
+from robust_email.options import DEFAULT_TIMEOUT, DJANGO_SETTINGS, OPTIONS, OWN_OPTIONS, MailerOptions
+from robust_email.providers import find_provider
 from robust_email.smtp import (
-    Credentials,
     DnsPolicy,
     OpeningRetry,
     PoolLimits,
@@ -43,6 +42,7 @@ __all__ = [
     "OWN_OPTIONS",
     "MailerOptions",
     "default_from_email",
+    "django_options",
     "is_set_to_none",
     "options_of_settings",
     "own_options",
@@ -71,12 +71,16 @@ def read_options(
 
     Raises ``ImproperlyConfigured`` (``InvalidMailer`` with an alias, from Django 6.1) naming option and setting.
     """
+    return dataclasses.replace(defaults or MailerOptions(), **_typed(given, alias))
+
+
+def _typed(given: Mapping[str, object], alias: str | None) -> dict[str, Any]:
     typed: dict[str, Any] = {}
     for name, value in given.items():
         found = read_option(name, value, alias=alias)
         if found is not None:
             typed[name] = found
-    return dataclasses.replace(defaults or MailerOptions(), **typed)
+    return typed
 
 
 def read_option(name: str, value: object, *, alias: str | None = None) -> object:
@@ -94,18 +98,59 @@ def own_options(given: Mapping[str, object], *, alias: str | None = None) -> Mai
 
     Raises as ``read_options``.
     """
-    return read_options(given, alias=alias, defaults=options_of_settings() if alias is None else None)
+    if alias is None and "provider" not in given:
+        return read_options(given, defaults=options_of_settings())
+    return _with_profile((_set_options() if alias is None else {}) | _typed(given, alias))
 
 
 @cache
 def options_of_settings() -> MailerOptions:
     """Read the settings that Django doesn't know, once: a backend is made for every mail. Errors as above."""
-    return read_options({name: getattr(settings, OPTIONS[name].setting, None) for name in OWN_OPTIONS})
+    return _with_profile(_set_options())
+
+
+@cache
+def _set_options() -> dict[str, Any]:
+    return _typed({name: getattr(settings, OPTIONS[name].setting, None) for name in OWN_OPTIONS}, None)
+
+
+def _with_profile(typed: dict[str, Any]) -> MailerOptions:
+    """Fill in what the provider is known for, where nothing else was said."""
+    name = typed.get("provider")
+    known = find_provider(name)[0].pool_options if name else {}
+    return dataclasses.replace(MailerOptions(), **known | typed)
+
+
+def django_options(given: Mapping[str, object], provider: object, *, alias: str | None) -> dict[str, object]:
+    """Return host, port and TLS as given, with the provider's in the place of what neither was given nor is set.
+
+    ``given`` has Django's names; None means not given. Raises as ``read_options``.
+    """
+    name = read_option("provider", provider, alias=alias)
+    if name is None and alias is None:
+        name = options_of_settings().provider
+    if name is None:
+        return dict(given)
+
+    def is_open(option: str) -> bool:
+        return given[option] is None and (alias is not None or not _settings.is_overridden(DJANGO_SETTINGS[option]))
+
+    profile, region = find_provider(str(name))
+    if is_open("host"):
+        host = profile.host_in(region)
+        if host is None:
+            label = "provider" if alias is not None else "EMAIL_PROVIDER"
+            raise configuration_error(f"{label} needs a region, as in {profile.name}:{profile.region}", alias)
+        given = {**given, "host": host}
+    if is_open("use_tls") and is_open("use_ssl") and is_open("port"):
+        given = {**given, "port": profile.port, "use_tls": not profile.use_ssl, "use_ssl": profile.use_ssl}
+    return dict(given)
 
 
 def _forget_settings(*, setting: str, **_: object) -> None:
     if setting.startswith("EMAIL_"):
         options_of_settings.cache_clear()
+        _set_options.cache_clear()
 
 
 setting_changed.connect(_forget_settings, dispatch_uid="robust_email.conf")
@@ -161,7 +206,7 @@ def uses_time_zones() -> bool:
 
 
 def smtp_config(options: MailerOptions, *, alias: str | None = None) -> SmtpConfig:
-    """Translate into the engine's words. Nothing is opened or looked up; an access token is asked for.
+    """Translate into the engine's words. Nothing is opened or looked up.
 
     Raises as ``read_options`` for what cannot work together.
     """
@@ -171,8 +216,10 @@ def smtp_config(options: MailerOptions, *, alias: str | None = None) -> SmtpConf
             port=options.port or DEFAULT_PORT,
             local_hostname=options.local_hostname,
             source_address=options.source_address,
+            proxy=options.proxy,
+            signer=signer_of(options),
             tls=_tls(options),
-            credentials=_credentials(options),
+            credentials=credentials_of(options, secret_key=_secret_key),
             allow_clear_text_auth=options.allow_clear_text_auth,
             timeouts=Timeouts.uniform(
                 options.timeout, final_reply=options.final_reply_timeout, dns=options.dns_timeout
@@ -192,30 +239,10 @@ def smtp_config(options: MailerOptions, *, alias: str | None = None) -> SmtpConf
         raise configuration_error(str(exc), alias) from exc
 
 
+def _secret_key() -> str:
+    return str(settings.SECRET_KEY)
+
+
 def _tls(options: MailerOptions) -> TlsPolicy:
     mode = TlsMode.IMPLICIT if options.use_ssl else TlsMode.STARTTLS if options.use_tls else TlsMode.NONE
     return TlsPolicy(mode=mode, cafile=options.ssl_cafile, certfile=options.ssl_certfile, keyfile=options.ssl_keyfile)
-
-
-def _credentials(options: MailerOptions) -> Credentials | None:
-    token = _access_token(options.oauth_access_token)
-    if not options.username or not (options.password or token):
-        return None
-    return Credentials(
-        username=options.username,
-        password=options.password or "",
-        access_token=token,
-        mechanisms=options.auth_mechanisms,
-    )
-
-
-def _access_token(token: Token | None) -> str | None:
-    if isinstance(token, str) and _is_dotted_path(token):
-        token = import_string(token)
-    return token() if callable(token) else token
-
-
-def _is_dotted_path(token: str) -> bool:
-    """Tell a path from a token, which may have dots too (``ya29.a0Af-...``): its first part can be imported."""
-    package, dot, _ = token.partition(".")
-    return bool(dot) and package.isidentifier() and find_spec(package) is not None

@@ -7,12 +7,12 @@ setting: ``pool_size`` is ``EMAIL_POOL_SIZE``. The reference in the docs is made
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, get_args, get_origin, get_type_hints
 
 from robust_email import values
-from robust_email.smtp import DnsPolicy, OpeningRetry, PoolLimits, WirePolicy
+from robust_email.smtp import DnsPolicy, OpeningRetry, PoolLimits, Proxy, WirePolicy
 
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds; where ``EMAIL_TIMEOUT`` is None, since a backend that waits for ever holds a worker for ever."""
@@ -33,6 +33,15 @@ class Meaning:
 class MailerOptions:
     """One relay and account, and how to treat it, in the words of a Django project. All values typed and checked."""
 
+    provider: Annotated[
+        str | None,
+        Meaning(
+            values.provider,
+            "",
+            "Who runs the relay ('ses:eu-west-1', 'microsoft365', 'gmail' ...); sets what is not set otherwise: host, "
+            "port, TLS, and limits that this provider is known to have.",
+        ),
+    ] = None
     host: Annotated[str, Meaning(values.text, "", "Name or address of the SMTP server.")] = "localhost"
     port: Annotated[
         int | None,
@@ -61,6 +70,15 @@ class MailerOptions:
     source_address: Annotated[
         str | None, Meaning(values.text, "", "The local address that connections start from.")
     ] = None
+    proxy: Annotated[
+        Proxy | None,
+        Meaning(
+            values.proxy,
+            "secret",
+            "Connect through a proxy, which looks up the host: socks5://user:password@host:port, or http://... for "
+            "CONNECT.",
+        ),
+    ] = dataclasses.field(default=None, repr=False)
     final_reply_timeout: Annotated[
         float | None,
         Meaning(
@@ -132,9 +150,45 @@ class MailerOptions:
             "it is called for every send, so let it cache.",
         ),
     ] = dataclasses.field(default=None, repr=False)
+    credentials: Annotated[
+        str | Callable[[], object] | None,
+        Meaning(
+            values.token,
+            "",
+            "Where the password (and the user name) is read whenever a session is opened: a file's path, 'env:NAME', "
+            "a function or its dotted path. A changed one is used at once, without a restart.",
+        ),
+    ] = None
+    oauth: Annotated[
+        Mapping[str, str] | None,
+        Meaning(
+            values.mapping,
+            "secret",
+            "How to get and renew access tokens: a dictionary with 'provider' ('microsoft', 'google' or 'generic'), "
+            "'client_id' and the rest that robust_email.credentials.oauth_settings lists.",
+        ),
+    ] = dataclasses.field(default=None, repr=False)
+    oauth_store: Annotated[
+        str,
+        Meaning(
+            values.token_store,
+            "",
+            "Where workers share an access token: 'memory' (each has its own), 'cache' or 'cache:ALIAS', or 'file:' "
+            "and a folder.",
+        ),
+    ] = "memory"
     allow_clear_text_auth: Annotated[
         bool, Meaning(values.boolean, "", "Let credentials cross an unencrypted network. Don't.")
     ] = False
+    dkim_domain: Annotated[
+        str | None, Meaning(values.text, "", "Sign each mail with DKIM for this domain (the d= of the signature).")
+    ] = None
+    dkim_selector: Annotated[
+        str | None, Meaning(values.text, "", "Under which the public key stands in DNS: SELECTOR._domainkey.DOMAIN.")
+    ] = None
+    dkim_key_file: Annotated[
+        str | None, Meaning(values.path, "PEM file", "The RSA key to sign with; a replaced file is used at once.")
+    ] = None
     partial_failure: Annotated[
         str,
         Meaning(

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 
 from django.utils.functional import Promise
+
+from robust_email.providers import find_provider
+from robust_email.smtp import ConfigurationError, Proxy
 
 T = TypeVar("T")
 Reader = Callable[[object], T | None]
@@ -106,6 +109,42 @@ def one_of(*choices: str) -> Reader[str]:
 def token(value: object) -> str | Callable[[], str] | None:
     """Read an OAuth access token, or whatever gives one when called."""
     return value if callable(value) else text(value)
+
+
+def mapping(value: object) -> dict[str, str] | None:
+    """Read a dictionary of names and texts; an empty one is nothing. Its values may be secrets, and are not shown."""
+    if value is None or value == {}:
+        return None
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return dict(value)
+    raise ValueError(f"a dictionary, not {type(value).__name__}")
+
+
+def proxy(value: object) -> Proxy | None:
+    """Read a proxy's URL. It may hold a password, so that no error shows it."""
+    if isinstance(value, Proxy):
+        return value
+    url = text(value)
+    try:
+        return Proxy.parse(url) if url else None
+    except ConfigurationError as exc:
+        raise ValueError("socks5://user:password@host:port or http://user:password@host:port") from exc
+
+
+def token_store(value: object) -> str | None:
+    """Read where access tokens are shared."""
+    word = text(value)
+    if word is None or word in {"memory", "cache"} or (word.startswith(("cache:", "file:/")) and word[-1] != ":"):
+        return word
+    raise ValueError(f"'memory', 'cache', 'cache:ALIAS' or 'file:/FOLDER', not {word!r}")
+
+
+def provider(value: object) -> str | None:
+    """Read a provider's name, with its region behind a colon where it has several."""
+    word = text(value)
+    if word is not None:
+        find_provider(word)
+    return word and word.lower()
 
 
 def _number(value: object, wanted: str) -> float | None:

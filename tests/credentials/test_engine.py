@@ -28,9 +28,10 @@ class Vault:
 
     def __init__(self, *passwords: str) -> None:
         self.passwords = list(passwords)
+        self.user = "shop"
         self.asked = 0
         self.refusals: list[str] = []
-        self.mark = 0
+        self.outdated: set[str] = set()
         self.error: Exception | None = None
         self._lock = threading.Lock()
 
@@ -41,7 +42,7 @@ class Vault:
             self.asked += 1
         if self.error is not None:
             raise self.error
-        return Credentials("shop", self.passwords[0])
+        return Credentials(self.user, self.passwords[0])
 
     def refused(self, credentials: Credentials) -> bool:
         """Go on to the next password, if there is one."""
@@ -51,9 +52,9 @@ class Vault:
             return True
         return False
 
-    def version(self) -> object:
-        """Give what the test set."""
-        return self.mark
+    def still_good(self, credentials: Credentials) -> bool:
+        """Say what the test set."""
+        return credentials.password not in self.outdated
 
 
 def log_ins(server: ScriptedServer) -> list[str]:
@@ -119,15 +120,17 @@ def test_a_passing_refusal_is_not_the_credentials_fault() -> None:
 
 
 def test_sessions_of_earlier_credentials_end() -> None:
-    """When the provider's mark changes, an idle session is closed and the next mail logs in anew."""
-    vault = Vault("first", "second")
-    with ScriptedServer(Script(accounts={"shop": "first"}, require_auth=True)) as server:
+    """When a password is not good any more, its idle session is closed and the next mail logs in with the new one."""
+    vault = Vault("first")
+    with ScriptedServer(Script(accounts={"shop": "first", "new": "second"}, require_auth=True)) as server:
         with client_of(server, credentials=from_vault(vault)) as client:
             client.submit(envelope(), mail(1))
-            vault.mark += 1
+            vault.outdated.add("first")
+            vault.user, vault.passwords = "new", ["second"]
             client.submit(envelope(), mail(2))
             stats = client.pool.stats()
         assert (stats.opened, stats.closed, stats.reused) == (2, 1, 0)
+        assert log_ins(server) == ["shop", "new"]
         assert server.commands["AUTH"] == 2
         assert server.commands["QUIT"] >= 1
 

@@ -22,6 +22,10 @@ SOUND: dict[str, Any] = {
     "EMAIL_TIMEOUT": 20,
 }
 
+SES = "email-smtp.eu-west-1.amazonaws.com"
+BY_TOKEN = {"EMAIL_HOST_PASSWORD": None, "EMAIL_OAUTH_ACCESS_TOKEN": "hunter2"}
+SIGNED = {"EMAIL_DKIM_DOMAIN": "example.org", "EMAIL_DKIM_SELECTOR": "mail", "EMAIL_DKIM_KEY_FILE": "/no/such/file"}
+
 
 def found(**settings: Any) -> list[str]:  # noqa: ANN401 - any setting
     """Give the ids that these settings bring forth, on top of sound ones."""
@@ -53,7 +57,18 @@ def test_a_sound_configuration_is_silent(monkeypatch: pytest.MonkeyPatch) -> Non
         ("W003", {"EMAIL_PORT": 465}),
         ("W003", {"EMAIL_USE_TLS": False, "EMAIL_USE_SSL": True}),
         ("W003", {"EMAIL_USE_TLS": False, "EMAIL_HOST_USER": "", "EMAIL_HOST_PASSWORD": ""}),
-        ("W004", {"EMAIL_HOST": "smtp.office365.com"}),
+        ("W004", {"EMAIL_HOST": "smtp.office365.com", **BY_TOKEN}),
+        ("W011", {"EMAIL_HOST": "email-smtp.eu-west-1.amazonaws.com"}),
+        ("W012", {"EMAIL_HOST": "smtp.postmarkapp.com", "EMAIL_PORT": 2526}),
+        ("W011", {"EMAIL_HOST": "smtp.sendgrid.net", "EMAIL_POOL_MAX_MESSAGES": 5001}),
+        ("W012", {"EMAIL_PROVIDER": "ses:eu-west-1", "EMAIL_HOST": SES, "EMAIL_PORT": 588}),
+        ("E004", SIGNED),
+        ("E001", {**SIGNED, "EMAIL_DKIM_SELECTOR": ""}),
+        ("E001", {"EMAIL_PROVIDER": "sess"}),
+        ("E001", {"EMAIL_OAUTH": {"provider": "microsoft"}}),
+        ("E001", {"EMAIL_PROXY": "proxy.example.org:hunter2"}),
+        ("E001", {"EMAIL_CREDENTIALS": "env:"}),
+        ("W014", {"EMAIL_HOST": "smtp.office365.com", "EMAIL_POOL_SIZE": 3}),
         ("W006", {"EMAIL_TIMEOUT": 120}),
         ("W006", {"CELERY_TASK_SOFT_TIME_LIMIT": 60}),
         ("W009", {"EMAIL_USE_TLS": False, "EMAIL_PORT": 25, "EMAIL_ALLOW_CLEAR_TEXT_AUTH": True}),

@@ -22,6 +22,7 @@ def access_token() -> str:
 def test_every_option_is_documented_and_reaches_the_engine() -> None:
     """Each option has type, unit and meaning; changing it changes the configuration or the backend's own behaviour."""
     backends_own = {"bulk_window", "bulk_sessions", "partial_failure"}
+    of_others = {"provider", "oauth_store", "dkim_domain", "dkim_selector", "dkim_key_file"}
     base = conf.smtp_config(conf.MailerOptions(host="mail.example.org", username="user", password="secret"))
     other: dict[str, object] = {
         "host": "x.example.org",
@@ -31,6 +32,9 @@ def test_every_option_is_documented_and_reaches_the_engine() -> None:
         "use_ssl": True,
         "auth_mechanisms": ("PLAIN",),
         "oauth_access_token": "token",
+        "credentials": "/run/secrets/smtp",
+        "oauth": {"provider": "google", "client_id": "id", "refresh_token": "token"},
+        "proxy": "socks5://proxy.example.org:1080",
         "pipelining": False,
         "chunking": False,
         "allow_clear_text_auth": True,
@@ -44,7 +48,7 @@ def test_every_option_is_documented_and_reaches_the_engine() -> None:
         assert option.meaning.endswith((".", "set"))
         assert option.type
         assert option.setting.startswith("EMAIL_")
-        if name in backends_own:
+        if name in backends_own | of_others:
             continue
         given = {"host": "mail.example.org", "username": "user", "password": "secret", name: other.get(name, 17)}
         assert conf.smtp_config(conf.read_options(given)) != base, name
@@ -106,11 +110,13 @@ def test_a_bad_secret_is_not_shown() -> None:
     ],
 )
 def test_an_access_token_is_given_or_fetched(token: object, expected: str) -> None:
-    """EMAIL_OAUTH_ACCESS_TOKEN is a token, a function, or a function's dotted path."""
+    """EMAIL_OAUTH_ACCESS_TOKEN is a token, a function, or a function's dotted path; called for each session."""
     options = conf.read_options({"host": "mail.example.org", "username": "user", "oauth_access_token": token})
     credentials = conf.smtp_config(options).credentials
     assert credentials is not None
-    assert credentials.access_token == expected
+    if credentials.provider is not None:
+        credentials = credentials.provider.credentials(1.0)
+    assert (credentials.username, credentials.access_token) == ("user", expected)
 
 
 def test_a_dotted_path_that_leads_nowhere_is_a_mistake_of_configuration() -> None:

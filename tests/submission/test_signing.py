@@ -75,9 +75,9 @@ def submit(server: ScriptedServer, signer: DkimSigner, octets: bytes) -> Submiss
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_the_octets_that_the_server_got_verify(
     transport: str,
-    eight_bit_mime: bool,
+    eight_bit_mime: bool,  # noqa: FBT001 - a parameter of the test
     octets: bytes,
-    signer: DkimSigner,  # noqa: FBT001 - a parameter of the test
+    signer: DkimSigner,
 ) -> None:
     """Step by step, pipelined or chunked, 7-bit or downgraded: the signature holds, and the SIZE said was right."""
     offered = dataclasses.replace(TRANSPORTS[transport], eight_bit_mime=eight_bit_mime)

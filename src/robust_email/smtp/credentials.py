@@ -36,5 +36,8 @@ class CredentialsProvider(Protocol):
         Many callers may be told of the same ones at about the same time. Never raises.
         """
 
-    def version(self) -> object:
-        """Return a mark that changes when sessions opened with earlier credentials are to end. Cheap; never raises."""
+    def still_good(self, credentials: Credentials) -> bool:
+        """Return whether a session that was opened with these may take more mail.
+
+        Asked for every mail: cheap. Never raises; where nothing can be said, they are good.
+        """

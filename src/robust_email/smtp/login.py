@@ -25,7 +25,6 @@ class Login:
 
     credentials: Credentials
     provider: CredentialsProvider
-    version: object
 
     @classmethod
     def now(cls, config: SmtpConfig, deadline: Deadline) -> Login | None:
@@ -33,10 +32,8 @@ class Login:
         provider = config.credentials.provider if config.credentials else None
         if provider is None:
             return None
-        # Before the credentials: those that change in between are then taken for outdated, which costs a session.
-        version = provider.version()
         try:
-            return cls(provider.credentials(deadline.remaining()), provider, version)
+            return cls(provider.credentials(deadline.remaining()), provider)
         except CredentialsUnavailable as exc:
             kind = FailureKind.LOCAL if exc.permanent else FailureKind.NO_CREDENTIALS
             raise _unavailable(kind, f"there are no credentials: {exc}") from exc
@@ -53,7 +50,7 @@ class Login:
     @property
     def outdated(self) -> bool:
         """Whether other credentials hold by now, so that the session should end."""
-        return self.provider.version() != self.version
+        return not self.provider.still_good(self.credentials)
 
     def may_be_mended(self, verdict: Verdict) -> bool:
         """After a session that could not be opened: tell the provider if the login was refused, and ask for others."""
