@@ -27,7 +27,7 @@ from robust_email.testing import (
     TakeThenClose,
     TakeThenStall,
 )
-from tests.doctor.world import HASTY, PATIENT, Relay, codes, diagnose
+from tests.doctor.world import HASTY, PATIENT, Relay, addresses_of, codes, diagnose, surroundings
 
 if TYPE_CHECKING:
     from robust_email.testing.certs import CertificateAuthority
@@ -239,3 +239,22 @@ def test_a_patient_server_keeps_an_idle_session() -> None:
         report = diagnose(Relay(server.port).config(), idle=0.1)
     assert codes(report) == []
     assert "idle-kept" in [finding.code for finding in report.findings]
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("smtp.gmail.com", "app password"),
+        ("smtp.office365.com", "SMTP AUTH must be switched on"),
+        ("email-smtp.eu-west-1.amazonaws.com", "SMTP credentials"),
+        ("smtp.sendgrid.net", "apikey"),
+    ],
+)
+def test_a_refused_log_in_is_explained_by_the_provider(host: str, words: str) -> None:
+    """What a provider's users get wrong stands first in the remedy."""
+    around = surroundings(getaddrinfo=addresses_of("127.0.0.1"), resolv_conf=lambda: "search x.example\n")
+    with ScriptedServer(Script(accounts={USER: "another"})) as server:
+        report = diagnose(Relay(server.port, host, user=USER, password=PASSWORD).config(), surroundings=around)
+    assert report.cause is not None
+    assert report.cause.code == "auth-refused"
+    assert words in report.cause.remedy

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from robust_email.smtp.proxy import Proxy, ProxyKind
 from robust_email.testing import ScriptedServer
 from tests.doctor.name_server import REFUSED, SERVFAIL, Habit, NameServer
 from tests.doctor.world import (
@@ -20,6 +21,7 @@ from tests.doctor.world import (
     failing_with,
     surroundings,
 )
+from tests.net.proxies import ProxyServer
 from tests.net.test_connector import black_hole
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from robust_email.doctor import DoctorReport
 
 HOST = "mail.example.com"
+PASSWORD = "hunter2-canary"
 FOUND = addresses_of("127.0.0.1")
 NONAME = failing_with(socket.EAI_NONAME, "Name or service not known")
 NODATA = failing_with(socket.EAI_NODATA, "No address associated with hostname")
@@ -263,3 +266,29 @@ def test_one_of_two_addresses_is_down(smtp_server: ScriptedServer) -> None:
     report = diagnose(Relay(smtp_server.port, "localhost").config(), surroundings=around)
     assert codes(report) == ["tcp-address-down"]
     assert smtp_server.connections > 0
+
+
+# -- a proxy on the way
+
+
+def test_a_relay_behind_a_proxy(smtp_server: ScriptedServer) -> None:
+    """The proxy's name is looked up here, the relay's by the proxy, and the rest is as without."""
+    where = {f"{HOST}:25": (smtp_server.host, smtp_server.port)}
+    with ProxyServer(where, user="shop", password=PASSWORD) as server:
+        proxy = Proxy(ProxyKind.SOCKS5, "localhost", server.port, "shop", PASSWORD)
+        report = diagnose(Relay(25, HOST).config(proxy=proxy))
+    assert codes(report) == []
+    assert "proxy" in [finding.code for finding in report.findings]
+    assert smtp_server.connections > 0
+
+
+@pytest.mark.parametrize("kind", ProxyKind, ids=lambda kind: kind.value)
+def test_a_proxy_that_refuses(kind: ProxyKind) -> None:
+    """A wrong password for the proxy is its own cause, not the relay's, and is not shown."""
+    with ProxyServer({}, user="shop", password="another") as server:
+        proxy = Proxy(kind, "localhost", server.port, "shop", PASSWORD)
+        report = diagnose(Relay(25, HOST).config(proxy=proxy))
+    code, remedy = cause(report)
+    assert code == "proxy-failed"
+    assert "EMAIL_PROXY" in remedy
+    assert PASSWORD not in str(report.as_dict())

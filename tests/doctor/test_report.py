@@ -14,6 +14,7 @@ from rich.console import Console
 
 from robust_email.doctor import CAUSES, PROBES, DoctorReport, Examined, Finding, Plan, Severity, examine
 from robust_email.doctor.plain import plain_lines
+from robust_email.doctor.remedies import Remedies
 from robust_email.doctor.showing import show
 from robust_email.doctor.terminal import print_part, print_summary
 from robust_email.smtp import Credentials
@@ -86,7 +87,7 @@ def test_a_terminal_gets_the_same() -> None:
     report, _ = greylisting_report()
     console = Console(record=True, width=100, file=io.StringIO(), highlight=False)
     for part in report.examined:
-        print_part(console, part)
+        print_part(console, part, Remedies())
     print_summary(console, report)
     text = " ".join(console.export_text().split())
     assert all(" ".join(finding.found.split()) in text for finding in report.findings)
@@ -97,7 +98,7 @@ def test_square_brackets_of_a_server_are_not_markup() -> None:
     """What a server says is shown, not obeyed."""
     console = Console(record=True, width=100, file=io.StringIO(), highlight=False)
     finding = Finding("greeting", Severity.OK, "220 [bold red]x[/] \\[y]")
-    print_part(console, Examined("greeting", "Greeting", 0.0, (finding,)))
+    print_part(console, Examined("greeting", "Greeting", 0.0, (finding,)), Remedies())
     assert "220 [bold red]x[/] \\[y]" in console.export_text()
 
 
@@ -191,6 +192,7 @@ def test_quick_asks_the_server_for_a_session_only(smtp_server: ScriptedServer) -
     )
     assert [part.probe for part in report.examined] == ["configuration", "names", "tcp", "greeting", "ehlo", "auth"]
     assert asked == []
+    smtp_server.wait_for(lambda server: server.commands["QUIT"] == 1)
     assert set(smtp_server.commands) == {"EHLO", "QUIT"}
 
 

@@ -57,8 +57,8 @@ def test_a_bad_certificate(certificate: Certificate, mode: TlsMode, smtp_certs: 
     assert code == expected
     assert words in remedy
     assert "issued by" in found
-    assert f"openssl s_client -connect localhost:{server.port}" in found
-    assert ("-starttls smtp" in found) == (mode is TlsMode.STARTTLS)
+    assert f"openssl s_client -connect localhost:{server.port}" in remedy
+    assert ("-starttls smtp" in remedy) == (mode is TlsMode.STARTTLS)
     assert server.commands["MAIL"] == server.commands["AUTH"] == 0
 
 

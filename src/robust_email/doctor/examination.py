@@ -17,6 +17,7 @@ from robust_email.doctor.probes import (
     names,
     nameservers,
     offers,
+    proxying,
     reachability,
 )
 from robust_email.doctor.visit import Visit
@@ -51,6 +52,13 @@ PROBES: Final = (
     Probe("nameservers", "Name servers", nameservers.examine, _thorough),
     Probe("names", "The relay's name", names.examine),
     Probe("tcp", "TCP", reachability.examine, possible=lambda visit: bool(visit.addresses)),
+    Probe(
+        "proxy",
+        "Proxy",
+        proxying.examine,
+        lambda visit: visit.config.proxy is not None,
+        lambda visit: visit.address is not None,
+    ),
     Probe(
         "tls",
         "TLS",

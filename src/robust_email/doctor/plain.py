@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 from robust_email.doctor.findings import Severity
+from robust_email.doctor.remedies import Remedies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,34 +21,34 @@ _INDENT: Final = 5
 def plain_lines(report: DoctorReport, width: int = WIDTH) -> Iterator[str]:
     """The report line by line."""
     yield f"Examining {report.endpoint} (TLS: {report.tls})"
-    skipping = False
+    skipping, remedies = False, Remedies()
     for part in report.examined:
         if not (skipping and part.skipped):
             yield ""
         skipping = bool(part.skipped)
-        yield from plain_part(part, width)
+        yield from plain_part(part, remedies, width)
     yield ""
     yield from _wrapped(summary(report), width, "")
     if report.cause is not None and report.cause.remedy:
         yield from _wrapped(f"What to do: {report.cause.remedy}", width, "")
 
 
-def plain_part(part: Examined, width: int = WIDTH) -> Iterator[str]:
+def plain_part(part: Examined, remedies: Remedies, width: int = WIDTH) -> Iterator[str]:
     """One probe's part, line by line."""
     if part.skipped:
         yield f"[..] {part.title}: {part.skipped}"
         return
     yield f"[{MARKS[part.worst]}] {part.title} ({duration(part.seconds)})"
     for finding in part.findings:
-        yield from _plain_finding(finding, width)
+        yield from _plain_finding(finding, remedies, width)
 
 
-def _plain_finding(finding: Finding, width: int) -> Iterator[str]:
+def _plain_finding(finding: Finding, remedies: Remedies, width: int) -> Iterator[str]:
     mark = "" if finding.severity is Severity.OK else f"{finding.severity.word}: "
     code = "" if finding.severity is Severity.OK else f" [{finding.code}]"
     yield from _wrapped(f"{mark}{finding.found}{code}", width, " " * _INDENT)
     if finding.remedy:
-        yield from _wrapped(f"-> {finding.remedy}", width, " " * _INDENT)
+        yield from _wrapped(f"-> {remedies(finding)}", width, " " * _INDENT)
 
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:

@@ -6,8 +6,8 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from robust_email.smtp.failure import SessionFailure
 from robust_email.smtp.net.deadline import Deadline
-from robust_email.smtp.net.race import EveryAddressFailed
 
 if TYPE_CHECKING:
     from robust_email.doctor.visit import Visit
@@ -57,7 +57,7 @@ def speaks_tls(visit: Visit) -> bool:
     """Whether a TLS handshake from the first octet succeeds, whatever the certificate."""
     try:
         stream = visit.connect()
-    except EveryAddressFailed:
+    except SessionFailure:
         return False
     try:
         stream.start_tls(lenient_context(), Deadline.after(visit.patience, visit.clock))
@@ -73,7 +73,7 @@ def speaks_in_clear(visit: Visit) -> Service | None:
     """Listen for a greeting, and where none comes, ask in HTTP."""
     try:
         stream = visit.connect()
-    except EveryAddressFailed:
+    except SessionFailure:
         return None
     try:
         beginning = _hear(visit, stream)

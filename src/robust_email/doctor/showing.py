@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from robust_email.doctor.examination import examine
 from robust_email.doctor.plain import plain_lines
+from robust_email.doctor.remedies import Remedies
 from robust_email.doctor.terminal import print_part, print_summary, rich_console
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def run_and_show(plan: Plan, out: Output, *, as_json: bool = False, plain: bool 
         show(report, out, as_json=as_json)
         return report
     console.print(f"Examining [bold]{plan.config.endpoint}[/] (TLS: {plan.config.tls.mode.value})\n")
-    report = examine(plan, on_examined=lambda part: print_part(console, part))
+    remedies = Remedies()
+    report = examine(plan, on_examined=lambda part: print_part(console, part, remedies))
     print_summary(console, report)
     return report
 

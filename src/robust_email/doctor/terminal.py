@@ -9,9 +9,11 @@ from robust_email.doctor.plain import duration, summary
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     from robust_email.doctor.findings import DoctorReport, Examined, Finding
+    from robust_email.doctor.remedies import Remedies
 
 _MARKS: Final = {
     Severity.OK: ("✔", "green"),
@@ -32,36 +34,40 @@ def rich_console() -> Console | None:
     return console if console.is_terminal else None
 
 
-def print_part(console: Console, part: Examined) -> None:
+def print_part(console: Console, part: Examined, remedies: Remedies) -> None:
     """Print one probe's part, as soon as it is there."""
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table.grid(padding=(0, 1), expand=True)
-    grid.add_column(width=1)
-    grid.add_column(ratio=1)
-    grid.add_column(justify="right", no_wrap=True)
     if part.skipped:
-        grid.add_row(Text(_SKIPPED, "dim"), Text(f"{part.title}: {part.skipped}", "dim"), "")
-    else:
-        mark, style = _MARKS[part.worst]
-        grid.add_row(Text(mark, style), Text(part.title, "bold"), Text(duration(part.seconds), "dim"))
+        console.print(Text(f"{_SKIPPED} {part.title}: {part.skipped}", "dim"))
+        return
+    mark, style = _MARKS[part.worst]
+    head = Table.grid(padding=(0, 1), expand=True)
+    head.add_column(width=1)
+    head.add_column(ratio=1)
+    head.add_column(justify="right", no_wrap=True)
+    head.add_row(Text(mark, style), Text(part.title, "bold"), Text(duration(part.seconds), "dim"))
+    console.print(head)
     for finding in part.findings:
-        grid.add_row("", _finding(finding), "")
-    console.print(grid)
+        console.print(Padding(_finding(finding, remedies), (0, 0, 0, 2)))
 
 
-def _finding(finding: Finding) -> Text:
+def _finding(finding: Finding, remedies: Remedies) -> Table | Text:
+    from rich.table import Table
     from rich.text import Text
 
     if finding.severity is Severity.OK:
         return Text(finding.found, "dim")
     mark, style = _MARKS[finding.severity]
-    text = Text.assemble((f"{mark} ", style), finding.found, (f"  {finding.code}", style))
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=1)
+    grid.add_column()
+    grid.add_row(Text(mark, style), Text.assemble(finding.found, (f"  {finding.code}", style)))
     if finding.remedy:
-        text.append("\n→ ", "bold")
-        text.append(finding.remedy)
-    return text
+        grid.add_row(Text("→", "bold"), Text(remedies(finding)))
+    return grid
 
 
 def print_summary(console: Console, report: DoctorReport) -> None:

@@ -8,7 +8,6 @@ from robust_email.doctor.explaining import cause_of_failure, cause_of_reply
 from robust_email.doctor.service import recognise
 from robust_email.smtp.failure import FailureKind, SessionFailure
 from robust_email.smtp.opening import SessionUnavailable
-from robust_email.smtp.phases import Phase
 from robust_email.smtp.protocol.replies import printable
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from robust_email.doctor.findings import Finding
     from robust_email.doctor.visit import Visit
     from robust_email.smtp.failure import Failure
+    from robust_email.smtp.phases import Phase
     from robust_email.smtp.protocol.replies import Reply
 
 _WITH_OCTETS: Final = {"not-smtp", "greeting-silent", "reply-silent"}

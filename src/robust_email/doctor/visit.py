@@ -10,9 +10,13 @@ from robust_email.doctor.concealment import Concealment
 from robust_email.doctor.findings import Finding
 from robust_email.doctor.watching import WatchedStream
 from robust_email.smtp.dialogue import Dialogue
+from robust_email.smtp.failure import SessionFailure
 from robust_email.smtp.net.deadline import Deadline
+from robust_email.smtp.net.failures import failure_of
 from robust_email.smtp.net.naming import ehlo_name
-from robust_email.smtp.net.race import connect_first
+from robust_email.smtp.net.race import EveryAddressFailed, connect_first
+from robust_email.smtp.net.tunnel import pass_through
+from robust_email.smtp.phases import Phase
 from robust_email.smtp.protocol import commands
 from robust_email.smtp.protocol.extensions import Extensions
 from robust_email.smtp.protocol.states import SessionState, Verb
@@ -62,7 +66,9 @@ class Visit:
         self.config = plan.config
         self.surroundings = plan.surroundings
         self.clock = plan.surroundings.clock
-        self.conceal = Concealment(plan.config.credentials)
+        self.conceal = Concealment(plan.config.credentials, plan.config.proxy)
+        self.first_hop = plan.config.proxy or plan.config
+        """What is looked up and connected to: the relay, or the proxy on the way there, which looks up the relay."""
         self.in_container = plan.surroundings.in_container()
         self.search_first: tuple[str, ...] = ()
         """Search domains that the resolver tries before the relay's name as it is."""
@@ -123,14 +129,33 @@ class Visit:
         return Deadline.after(self.config.timeouts.opening, self.clock)
 
     def connect(self) -> WatchedStream:
-        """Connect to the address that answered. Raises ``EveryAddressFailed``."""
+        """Connect to the address that answered, and through the proxy where there is one. Raises ``SessionFailure``."""
         if self.address is None:
-            raise RuntimeError("no address of the relay answered")
-        sock = connect_first([self.address], self.opening_deadline(), self.config.source_address)
-        return WatchedStream(sock, self.config.host)
+            raise RuntimeError("no address answered")
+        config, proxy, deadline = self.config, self.config.proxy, self.opening_deadline()
+        try:
+            sock = connect_first([self.address], deadline, config.source_address)
+        except EveryAddressFailed as exc:
+            raise self._failed(exc.tried[0][1]) from exc
+        stream = WatchedStream(sock, config.host, tunnelled=proxy is not None)
+        if proxy is None:
+            return stream
+        try:
+            pass_through(stream, proxy, config.host, config.port, deadline)
+        except (OSError, EOFError) as exc:
+            stream.abort()
+            raise self._failed(exc) from exc
+        except BaseException:
+            stream.abort()
+            raise
+        stream.new_step()
+        return stream
+
+    def _failed(self, error: Exception) -> SessionFailure:
+        return SessionFailure(failure_of(error, Phase.CONNECT, self.config.endpoint))
 
     def new_line(self) -> Line:
-        """Connect; nothing is said yet. Raises ``EveryAddressFailed``."""
+        """Connect; nothing is said yet. Raises ``SessionFailure``."""
         stream = self.connect()
         return Line(stream, Dialogue(stream, self.config.endpoint, self.config.timeouts, self.clock, None))
 

@@ -48,7 +48,7 @@ ENCRYPTION: Final = {
         _ERROR,
         "The server ended the connection during the handshake. Its log has the reason: a missing key file, most often.",
     ),
-    "tls-failed": Cause(_ERROR, "`openssl s_client` with the command shown says more."),
+    "tls-failed": Cause(_ERROR, "The server or something in between does not keep to TLS; its log says more."),
     "certificate-expired": Cause(
         _ERROR, "The server's operator must renew it and reload the server; or this machine's clock is wrong."
     ),

@@ -52,8 +52,8 @@ NETWORK: Final = {
     ),
     "resolver-loopback-in-container": Cause(
         _WARNING,
-        "127.0.0.1 and 127.0.0.53 are the container itself, not its host, where that stub resolver runs. Point it to "
-        "the host's real name server. " + CONTAINER_DNS,
+        "This address is the container itself, not its host, whose stub resolver was probably meant. Point it to the "
+        "host's real name server. " + CONTAINER_DNS,
     ),
     "resolver-too-many-nameservers": Cause(_INFO, "The C library asks the first three only; the others are ignored."),
     "resolver-ndots": Cause(
@@ -165,6 +165,12 @@ NETWORK: Final = {
     ),
     "tcp-address-down": Cause(
         _WARNING, "Other addresses of the relay answer and are used. If this lasts, tell the relay's operator."
+    ),
+    "proxy": Cause(_OK),
+    "proxy-failed": Cause(
+        _ERROR,
+        "Check EMAIL_PROXY: its kind (socks5 or http), user name and password, and whether the proxy lets this port "
+        "through: many HTTP proxies allow CONNECT to 443 only. The proxy looks up the relay's name itself.",
     ),
     "tcp-slow": Cause(_WARNING, "Seconds to connect mean lost packets or a host at its limits: look at the network."),
 }

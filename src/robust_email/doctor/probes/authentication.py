@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from robust_email.doctor.causes import CAUSES
 from robust_email.doctor.concealment import Concealment
-from robust_email.doctor.providers import provider_of
 from robust_email.doctor.trouble import Trouble, slowness, trouble
+from robust_email.providers import provider_of_host
 from robust_email.smtp import TlsMode
 from robust_email.smtp.login import Login
 from robust_email.smtp.opening import authenticate
@@ -19,14 +20,9 @@ if TYPE_CHECKING:
     from robust_email.doctor.findings import Finding
     from robust_email.doctor.visit import Visit
 
-_HINTS: Final = {
-    "Google": "Google takes an app password (the account needs two-step verification) or OAuth, not its own password.",
-    "Microsoft 365": "Microsoft 365 needs SMTP AUTH switched on for the mailbox, and is ending passwords: use OAuth.",
-    "SendGrid": "SendGrid's user name is the word 'apikey', and its password the API key.",
-}
-_SES: Final = (
-    "SES has SMTP credentials of its own, made in its console; IAM keys are not taken, and each region has its own."
-)
+_LOG_IN_WORDS: Final = re.compile("(?i)password|credentials|token|SMTP AUTH|user name")
+_ABOUT_THE_ACCOUNT: Final = {"auth-refused", "auth-needs-app-password", "auth-switched-off"}
+"""Causes for which a provider's own habits matter."""
 
 
 def examine(visit: Visit) -> Iterator[Finding]:
@@ -48,7 +44,7 @@ def examine(visit: Visit) -> Iterator[Finding]:
             login = Login.now(visit.config, visit.opening_deadline())
             config = login.fitted(visit.config) if login else visit.config
             credentials = config.credentials or credentials
-            visit.conceal = Concealment(credentials)
+            visit.conceal = Concealment(credentials, visit.config.proxy)
             authenticate(line.dialogue, config, credentials, visit.extensions, visit.opening_deadline())
         except Trouble as exc:
             error = exc
@@ -76,15 +72,9 @@ def _explained(visit: Visit, finding: Finding) -> Finding:
         if code == "auth-missing" and "STARTTLS" in visit.extensions:
             return visit.note("auth-needs-tls", "no AUTH is offered before STARTTLS", seconds=finding.seconds)
         return finding
-    hint = _hint(visit.config.host)
-    if hint and code in {"auth-refused", "auth-needs-app-password", "auth-switched-off"}:
-        remedy = f"{hint} {CAUSES[code].remedy}"
+    provider = provider_of_host(visit.config.host)
+    habits = [quirk for quirk in provider.quirks if _LOG_IN_WORDS.search(quirk)] if provider else []
+    if provider and habits and code in _ABOUT_THE_ACCOUNT:
+        remedy = f"{provider.title}: {' '.join(habits)} {CAUSES[code].remedy}"
         return visit.note(code, finding.found, seconds=finding.seconds, remedy=remedy)
     return finding
-
-
-def _hint(host: str) -> str | None:
-    if host.startswith("email-smtp.") and host.endswith(".amazonaws.com"):
-        return _SES
-    provider = provider_of(host)
-    return _HINTS.get(provider.name) if provider else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from robust_email.doctor.providers import provider_of
+from robust_email.providers import provider_of_host
 from robust_email.smtp import TlsMode
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def examine(visit: Visit) -> Iterator[Finding]:
     )
     if config.port in _UNUSUAL[mode]:
         yield visit.note("port-unusual", f"port {config.port} does not go with {TLS_WORDS[mode]}")
-    provider = provider_of(config.host)
+    provider = provider_of_host(config.host)
     if provider and provider.connections and config.pool.size > provider.connections:
         yield visit.note(
             "pool-above-provider",
-            f"{provider.name} allows {provider.connections} connections at a time, and the pool of each process may "
+            f"{provider.title} allows {provider.connections} connections at a time, and the pool of each process may "
             f"have {config.pool.size}",
         )
     for note in visit.plan.notes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Final
 
+from robust_email.doctor.causes import CAUSES
 from robust_email.doctor.certificate import read_certificate
 from robust_email.doctor.explaining import cause_of_failure
 from robust_email.doctor.service import lenient_context, speaks_in_clear
@@ -12,7 +13,6 @@ from robust_email.doctor.trouble import Trouble, slowness, trouble
 from robust_email.smtp import Deadline, TlsMode, context_for
 from robust_email.smtp.failure import FailureKind, SessionFailure
 from robust_email.smtp.net.failures import failure_of
-from robust_email.smtp.net.race import EveryAddressFailed
 from robust_email.smtp.opening import SessionUnavailable, hello, start_tls
 from robust_email.smtp.phases import Phase
 from robust_email.smtp.protocol import commands
@@ -39,7 +39,7 @@ def examine_implicit(visit: Visit) -> Iterator[Finding]:
             visit.line.stream.start_tls(context, visit.opening_deadline())
         except SessionFailure as exc:
             error = exc
-        except (OSError, ValueError, EveryAddressFailed) as exc:
+        except (OSError, ValueError) as exc:
             error = SessionFailure(failure_of(exc, Phase.TLS, visit.config.endpoint))
             error.__cause__ = exc
     visit.opening_seconds += watch.seconds
@@ -131,7 +131,8 @@ def _failed(visit: Visit, error: SessionFailure | SessionUnavailable, seconds: f
         seen = _look_closer(visit)
         code = "tls-too-old" if seen.startswith(("TLSv1 ", "TLSv1.1 ")) else code
         found = f"{found}; {seen}" if seen else found
-    return visit.note(code, f"{found}. {_openssl_command(visit)}", seconds=seconds)
+    remedy = f"{CAUSES[code].remedy} {_openssl_command(visit)}"
+    return visit.note(code, found, seconds=seconds, remedy=remedy)
 
 
 def _openssl_words(text: str, cause: BaseException | None) -> str:
@@ -171,7 +172,7 @@ def _look_closer(visit: Visit) -> str:
     deadline = Deadline.after(2 * visit.patience, visit.clock)
     try:
         line = visit.new_line()
-    except EveryAddressFailed:
+    except SessionFailure:
         return ""
     try:
         if visit.config.tls.mode is TlsMode.STARTTLS:

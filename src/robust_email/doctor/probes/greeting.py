@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 def examine(visit: Visit) -> Iterator[Finding]:
     """Wait for the 220."""
-    visit.line = line = visit.line or visit.new_line()
     with visit.timed() as watch:
-        heard = _listen(visit, line)
+        heard = _listen(visit)
     visit.opening_seconds += watch.seconds
     if isinstance(heard, Reply) and heard.positive:
         yield visit.note("greeting", str(heard), seconds=watch.seconds)
@@ -39,12 +38,13 @@ def examine(visit: Visit) -> Iterator[Finding]:
     visit.drop()
 
 
-def _listen(visit: Visit, line: Line) -> Reply | Service | SessionFailure | SessionUnavailable:
+def _listen(visit: Visit) -> Reply | Service | SessionFailure | SessionUnavailable:
     """Return the greeting, or who it is that does not greet, or what went wrong."""
-    other = _other_service(visit, line)
-    if other is not None:
-        return other
     try:
+        visit.line = line = visit.line or visit.new_line()
+        other = _other_service(visit, line)
+        if other is not None:
+            return other
         return line.dialogue.next_reply(visit.opening_deadline())[1]
     except Trouble as exc:
         return exc

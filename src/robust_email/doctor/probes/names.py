@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 def examine(visit: Visit) -> Iterator[Finding]:
     """Look the name up, and judge what it leads to."""
-    config = visit.config
+    config, hop = visit.config, visit.first_hop
     resolver = Resolver(config.dns, clock=visit.clock, getaddrinfo=visit.surroundings.getaddrinfo)
     started = visit.clock()
     try:
-        answer = resolver.resolve(config.host, config.port, Deadline.after(config.timeouts.dns, visit.clock))
+        answer = resolver.resolve(hop.host, hop.port, Deadline.after(config.timeouts.dns, visit.clock))
     except SessionFailure as exc:
         yield _unresolved(visit, exc, visit.clock() - started)
         return
@@ -36,7 +36,7 @@ def examine(visit: Visit) -> Iterator[Finding]:
     visit.addresses = tuple(interleave(answer.addresses))
     visit.opening_seconds += seconds
     hosts = [str(address.sockaddr[0]) for address in visit.addresses]
-    yield visit.note("name", f"{config.host} is {', '.join(hosts)}", seconds=seconds)
+    yield visit.note("name", f"{hop.host} is {', '.join(hosts)}", seconds=seconds)
     if seconds > visit.slow:
         yield visit.note("name-slow", f"the look-up took {seconds:.1f} s", seconds=seconds)
     yield from _judge_loopback(visit, hosts)
@@ -44,7 +44,7 @@ def examine(visit: Visit) -> Iterator[Finding]:
 
 
 def _unresolved(visit: Visit, error: SessionFailure, seconds: float) -> Finding:
-    host, cause = visit.config.host, error.__cause__
+    host, cause = visit.first_hop.host, error.__cause__
     code = cause_of_failure(error.failure, cause)
     if isinstance(cause, UnicodeError):
         return visit.note("name-malformed", f"{host!r} cannot be a host name ({cause})", seconds=seconds)
@@ -59,8 +59,8 @@ def _unresolved(visit: Visit, error: SessionFailure, seconds: float) -> Finding:
 
 
 def _judge_loopback(visit: Visit, hosts: list[str]) -> Iterator[Finding]:
-    if any(_ends_here(host) for host in hosts) and not is_local(visit.config.host):
-        yield visit.note("name-is-loopback", f"{visit.config.host} leads to this machine itself")
+    if any(_ends_here(host) for host in hosts) and not is_local(visit.first_hop.host):
+        yield visit.note("name-is-loopback", f"{visit.first_hop.host} leads to this machine itself")
 
 
 def _ends_here(host: str) -> bool:
@@ -70,7 +70,7 @@ def _ends_here(host: str) -> bool:
 
 def _judge_search(visit: Visit) -> Iterator[Finding]:
     """Whether the answer came from a search domain that is asked before the name as it is."""
-    host = visit.config.host
+    host = visit.first_hop.host
     if not visit.search_first or "." not in host or is_local(host):
         return
     servers = parse_resolv_conf(visit.surroundings.resolv_conf()).asked[:1]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _TOLERABLE_FAILOVER: Final = 5
 """Seconds that a dead first server may cost; the C library's default."""
+_NOBODY_THERE: Final = {"nameserver-silent", "nameserver-unreachable"}
 _RCODES: Final = {dnsquery.SERVFAIL: "nameserver-fails", dnsquery.REFUSED: "nameserver-refuses"}
 
 
@@ -30,9 +31,9 @@ def examine(visit: Visit) -> Iterator[Finding]:
         return
     conf = parse_resolv_conf(text)
     visit.search_domains = conf.search
-    visit.search_first = conf.searched_first(visit.config.host)
+    visit.search_first = conf.searched_first(visit.first_hop.host)
     yield from _judge(visit, conf)
-    if is_local(visit.config.host):
+    if is_local(visit.first_hop.host):
         return
     yield from _ask_all(visit, conf)
 
@@ -56,13 +57,9 @@ def _judge(visit: Visit, conf: ResolvConf) -> Iterator[Finding]:
     )
     if not conf.nameservers:
         yield visit.note("resolver-no-nameserver", "resolv.conf names no name server")
-    if visit.in_container and conf.loopback:
-        yield visit.note(
-            "resolver-loopback-in-container", f"resolv.conf of this container names {', '.join(conf.loopback)}"
-        )
     if len(conf.nameservers) > MOST_NAMESERVERS:
         yield visit.note("resolver-too-many-nameservers", f"{len(conf.nameservers)} name servers are listed")
-    host = visit.config.host
+    host = visit.first_hop.host
     if visit.search_first and "." in host and not is_local(host):
         yield visit.note(
             "resolver-ndots",
@@ -86,15 +83,15 @@ def _ask_all(visit: Visit, conf: ResolvConf) -> Iterator[Finding]:
     if not conf.asked:
         return
     with ThreadPoolExecutor(len(conf.asked)) as pool:
-        responses = list(pool.map(lambda server: _ask_one(visit, server), conf.asked))
+        responses = list(pool.map(lambda server: _ask_one(visit, conf, server), conf.asked))
     yield from (response.finding for response in responses)
     answered = [response for response in responses if response.answered]
     if len({bool(response.addresses) for response in answered}) > 1:
-        yield visit.note("nameservers-disagree", f"some name servers know {visit.config.host!r} and others do not")
+        yield visit.note("nameservers-disagree", f"some name servers know {visit.first_hop.host!r} and others do not")
 
 
-def _ask_one(visit: Visit, server: str) -> _Response:
-    host, port = visit.config.host, visit.surroundings.nameserver_port
+def _ask_one(visit: Visit, conf: ResolvConf, server: str) -> _Response:
+    host, port = visit.first_hop.host, visit.surroundings.nameserver_port
     with visit.timed() as watch:
         code, found, answer = "nameserver", "", None
         try:
@@ -109,6 +106,8 @@ def _ask_one(visit: Visit, server: str) -> _Response:
             addresses = frozenset(address for each in answers for address in each.addresses)
             code, found = _judge_answers({each.code for each in answers}, addresses, host)
             answer = addresses if code in {"nameserver", "nameserver-unknown-name"} else None
+    if code in _NOBODY_THERE and visit.in_container and server in conf.loopback:
+        code = "resolver-loopback-in-container"
     finding = visit.note(code, f"{server}: {found}", seconds=watch.seconds)
     return _Response(finding, answered=answer is not None, addresses=answer or frozenset())
 

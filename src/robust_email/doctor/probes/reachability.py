@@ -68,7 +68,7 @@ def _judge(visit: Visit, attempt: _Attempt, *, others_work: bool, ipv6_only_brok
     found = f"{attempt.address}: {os.strerror(error.errno) if error.errno else error}"
     if not others_work:
         code = cause_of_failure(failure_of(error, Phase.CONNECT, visit.config.endpoint), error)
-        if code == "tcp-refused" and visit.in_container and is_local(visit.config.host):
+        if code == "tcp-refused" and visit.in_container and is_local(visit.first_hop.host):
             code = "host-is-this-container"
         yield visit.note(code, found, seconds=seconds)
     elif ipv6_only_broken:
