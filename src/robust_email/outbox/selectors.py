@@ -33,6 +33,16 @@ class RelayHealth:
     trouble: str = ""
     reason: str = ""
     ask_again_in: float | None = None
+    troubled_for: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that a person should see to. ``code`` is for machines and stable; ``text`` holds no address."""
+
+    code: str
+    text: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +66,32 @@ class Health:
     relays: tuple[RelayHealth, ...] = field(default=())
 
     @property
-    def findings(self) -> list[str]:
-        """What is wrong, in words; empty if nothing is."""
+    def problems(self) -> list[Problem]:
+        """What is wrong; empty if nothing is. ``outbox_status``, the health view and the doctor all say this."""
         found = []
         if self.overdue > self.alert_age:
-            found.append(
-                f"A mail has been due for {self.overdue:.0f} s (limit {self.alert_age:.0f} s): does any worker run?"
-            )
+            text = f"A mail has been due for {self.overdue:.0f} s (limit {self.alert_age:.0f} s): does any worker run?"
+            found.append(Problem("overdue", text, "Start a worker: manage.py outbox_drain --forever, or Celery's."))
         if self.lapsed:
-            found.append(f"{self.lapsed} mails are held by workers that gave no sign: does the sweep run?")
-        found += [
-            f"Relay {relay.name} refuses our configuration: {relay.reason}"
-            for relay in self.relays
-            if relay.trouble == OutboxRelay.Trouble.MISCONFIGURED
-        ]
-        return found
+            text = f"{self.lapsed} mails are held by workers that gave no sign: does the sweep run?"
+            found.append(Problem("lapsed", text, "Run the sweep: outbox_drain does, and so does Celery beat."))
+        return found + [problem for relay in self.relays if (problem := self._problem_of(relay)) is not None]
+
+    def _problem_of(self, relay: RelayHealth) -> Problem | None:
+        if relay.trouble == OutboxRelay.Trouble.MISCONFIGURED:
+            text = f"Relay {relay.name} refuses our configuration: {relay.reason}"
+            return Problem(
+                "relay-misconfigured", text, "Run email_doctor, and outbox_requeue --relay once it is fixed."
+            )
+        if relay.trouble == OutboxRelay.Trouble.PAUSED and relay.troubled_for > self.alert_age:
+            text = f"Relay {relay.name} has been paused for {relay.troubled_for:.0f} s, and {relay.waiting} mails wait."
+            return Problem("relay-paused", text, "Resume it in the admin, or by outbox_requeue --relay.")
+        return None
+
+    @property
+    def findings(self) -> list[str]:
+        """The problems, in words."""
+        return [problem.text for problem in self.problems]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -126,6 +147,7 @@ def _relays(using: str, now: datetime) -> list[RelayHealth]:
                 trouble=relay.trouble if relay else "",
                 reason=relay.reason if relay else "",
                 ask_again_in=max(0.0, (relay.ask_again_at - now).total_seconds()) if relay else None,
+                troubled_for=_age(relay.since, now) if relay else 0.0,
             )
         )
     return found

@@ -1,5 +1,7 @@
 """Tallies for the dashboard, relays that a person paused, and permissions for what operators may do and see."""
 
+from __future__ import annotations
+
 from django.db import migrations, models
 
 

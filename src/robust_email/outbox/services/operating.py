@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import transaction
 from django.db.models import Q
@@ -18,7 +19,11 @@ from robust_email.outbox.verdicts import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
     from uuid import UUID
+
+FOR_LONG: Final = timedelta(days=10 * 365)
+"""A pause without an end."""
 
 
 class NotPossible(Exception):
@@ -113,7 +118,19 @@ def resolve(pk: UUID, *, accepted: bool, reason: str = "decided by hand") -> Out
 
 def resume_relay(name: str) -> bool:
     """Let a relay be asked at once, and its waiting mail go; False if it was not in trouble."""
-    return troubles.is_over(name, database())
+    return troubles.is_over(name, database(), by_hand=True)
+
+
+def pause_relay(name: str, *, until: datetime | None = None, reason: str = "paused by hand") -> None:
+    """Leave a relay alone: no worker begins with its mail until then, or ``resume_relay``. No retry is used up."""
+    using = database()
+    with transaction.atomic(using=using):
+        troubles.pause(name, until or database_now(using) + FOR_LONG, reason, using)
+
+
+def wake_workers() -> None:
+    """Tell the workers that much waits, through ``EMAIL_OUTBOX_WAKEUP``, once the transaction is committed."""
+    transaction.on_commit(wakeup.notify_backlog, using=database(), robust=True)
 
 
 def resume_all_relays() -> list[str]:

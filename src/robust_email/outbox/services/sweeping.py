@@ -19,6 +19,7 @@ from robust_email.outbox.database import (
     passing_over_locked,
 )
 from robust_email.outbox.models import DoubtPolicy, OutboxMessage, OutboxRecipient, SubmissionAttempt
+from robust_email.outbox.services import tallying
 from robust_email.outbox.services.claims import UNLEASED, queued_at
 from robust_email.outbox.services.scrubbing import NO_BODY, is_scrubbed
 from robust_email.outbox.states import LEASED, Event, State, sources
@@ -55,7 +56,10 @@ class Swept:
 
 
 def sweep() -> Swept:
-    """Take mail from workers that gave no sign, and end what has become worthless. Any number may run at once."""
+    """Take mail from workers that gave no sign, end what has become worthless, and count what was attempted.
+
+    Any number may run at once.
+    """
     using, swept = database(), Swept()
     while _sweep_leases(using, swept) or _expire(using, swept):
         pass
@@ -70,6 +74,7 @@ def sweep() -> Swept:
             swept.dead,
             swept.expired,
         )
+    tallying.roll_up()
     return swept
 
 
@@ -175,6 +180,8 @@ def purge(*, dry_run: bool = False) -> dict[State, int]:
             Q(finished_at__lt=now - timedelta(seconds=seconds)), state=state
         )
         removed[state] = old.count() if dry_run else _remove(old, using)
+    if not dry_run:
+        tallying.forget_old()
     return removed
 
 

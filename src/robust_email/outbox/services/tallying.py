@@ -75,16 +75,15 @@ def forget_old() -> int:
 
 def _count_next(using: str, end: int) -> bool:
     """Count the next slice that has attempts; False if none before ``end`` does."""
+    mark = TallyMark.objects.using(using).filter(pk=_MARK).first()
+    first = _between(using, max(mark.until if mark else 0, end - KEPT), end).aggregate(first=Min("ended_at"))["first"]
+    number = slice_of(first) if first is not None else end
     with short_transaction(using):
-        mark = TallyMark.objects.using(using).filter(pk=_MARK).first()
-        since = max(mark.until if mark else 0, end - KEPT)
-        first = _between(using, since, end).aggregate(first=Min("ended_at"))["first"]
-        number = slice_of(first) if first is not None else end
+        # The mark first: SQLite lets no transaction write that has read what others changed since.
         _move_mark(using, mark, min(number + 1, end))
-        if first is None:
-            return False
-        SubmissionTally.objects.using(using).bulk_create(_tallies(using, number))
-    return True
+        if first is not None:
+            SubmissionTally.objects.using(using).bulk_create(_tallies(using, number))
+    return first is not None
 
 
 def _between(using: str, start: int, end: int) -> QuerySet[SubmissionAttempt]:

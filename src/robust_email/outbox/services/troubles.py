@@ -8,6 +8,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Case, F, Value, When
+from django.db.models.functions import Now
+
 from robust_email.outbox import wakeup
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.database import (
@@ -35,8 +38,8 @@ def note(name: str, verdict: Verdict, endpoint: str, now: datetime, using: str) 
     settings = outbox_settings()
     trouble = OutboxRelay.Trouble.MISCONFIGURED if verdict.scope is Scope.CONFIGURATION else OutboxRelay.Trouble.DOWN
     known = OutboxRelay.objects.using(using).filter(pk=name).first()
-    if known is not None and known.ask_again_at > now and known.trouble == trouble:
-        return known.ask_again_at  # another worker has just found out the same
+    if known is not None and known.ask_again_at > now and known.trouble in {trouble, OutboxRelay.Trouble.PAUSED}:
+        return known.ask_again_at  # another worker has just found out the same, or a person paused it
     failures = known.failures + 1 if known is not None else 1
     if trouble is OutboxRelay.Trouble.MISCONFIGURED:
         pause = settings.configuration_pause
@@ -81,14 +84,39 @@ def hold_back(using: str) -> None:
             _in_chunks(waiting, using, next_attempt_at=relay.ask_again_at, waits_for_relay=True, reason=relay.reason)
 
 
-def is_over(name: str, using: str) -> bool:
-    """Note that a relay took a mail or gave it an answer: if it was in trouble, its waiting mail is due now."""
-    if not OutboxRelay.objects.using(using).filter(pk=name).delete()[0]:
+def pause(name: str, until: datetime, reason: str, using: str) -> None:
+    """Leave a relay alone until then, whatever a worker that is with it now finds out. Inside the caller's transaction.
+
+    What was known of a trouble gives way: it is found out again when the relay is asked again.
+    """
+    OutboxRelay.objects.using(using).update_or_create(
+        name=name,
+        defaults={
+            "trouble": OutboxRelay.Trouble.PAUSED,
+            "since": database_now(using),
+            "failures": 0,
+            "ask_again_at": until,
+            "reason": reason[:TEXT_LENGTH],
+        },
+    )
+
+
+def is_over(name: str, using: str, *, by_hand: bool = False) -> bool:
+    """Note that a relay took a mail or gave it an answer: if it was in trouble, its waiting mail is due now.
+
+    A pause is over when its time has come, or by hand.
+    """
+    relays = OutboxRelay.objects.using(using).filter(pk=name)
+    if not by_hand:
+        relays = relays.exclude(trouble=OutboxRelay.Trouble.PAUSED, ask_again_at__gt=Now())
+    if not relays.delete()[0]:
         return False
     waiting = OutboxMessage.objects.using(using).filter(
         relay=name, next_attempt_at__isnull=False, state=State.QUEUED, waits_for_relay=True
     )
-    let_go = _in_chunks(waiting, using, next_attempt_at=database_now(using), waits_for_relay=False)
+    now = database_now(using)
+    due: Any = Case(When(send_after__gt=now, then=F("send_after")), default=Value(now))
+    let_go = _in_chunks(waiting, using, next_attempt_at=due, waits_for_relay=False)
     logger.info("Relay %s answers again; %d waiting mails go now", name, let_go, extra={"outbox_relay": name})
     if let_go:
         wakeup.notify_backlog()
