@@ -391,3 +391,21 @@ def test_a_drain_inside_a_transaction_is_refused(relay: ScriptedServer) -> None:
     with pytest.raises(RuntimeError), transaction.atomic(using=database()):
         run_batch()
     assert relay.accepted == []
+
+
+@pytest.mark.parametrize("outbox_url", ["postgres", "mariadb"], indirect=True)
+@pytest.mark.parametrize("moved", [timedelta(hours=1), -timedelta(hours=1)], ids=["ahead", "behind"])
+def test_a_moved_clock_takes_no_mail_from_others(
+    outbox_url: str, relay: ScriptedServer, monkeypatch: pytest.MonkeyPatch, moved: timedelta
+) -> None:
+    """A host whose clock is wrong by an hour neither takes other workers' mails nor keeps its own for ever."""
+    right = timezone.now
+    enqueue(mail())
+    claim = claims.claim(1)
+    monkeypatch.setattr(timezone, "now", lambda: right() + moved)
+    assert sweep().total == 0
+    assert claims.extend_lease(claim.token) == 1
+    assert abs((the_row().lease_until - right()).total_seconds() - 120) < 10  # type: ignore[operator]  # it is held
+    enqueue(mail())
+    assert run_batch().claimed == 1
+    assert selectors.health().overdue == 0

@@ -13,7 +13,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import F
-from django.utils import timezone
 
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.database import database_now, logger, short_transaction
@@ -119,7 +118,7 @@ def _settle_one(claim: Claim, finished: Finished, now: datetime, using: str) -> 
     if report is None:
         decision, changes = Decision(Event.GIVE_UP), {"reason": masked(finished.unusable)[:TEXT_LENGTH]}
     else:
-        decision = decide(_standings(claim, finished), report.verdicts, _long_run(row), random.random)
+        decision = decide(_standings(claim, finished), report.verdicts, _long_run(row, now), random.random)
         changes = {"reason": _reason(report), **_counts(report, decision)}
     state = after(State.DATA_STARTED, decision.event)
     changes |= {"state": state, **UNLEASED}
@@ -164,13 +163,13 @@ def _standings(claim: Claim, finished: Finished) -> list[Standing]:
     ]
 
 
-def _long_run(row: OutboxMessage) -> LongRun:
+def _long_run(row: OutboxMessage, now: datetime) -> LongRun:
     settings = outbox_settings()
     return LongRun(
         policy=DoubtPolicy(row.in_doubt),
         schedule=settings.schedule,
         retries=row.retries,
-        age=(timezone.now() - row.created_at).total_seconds(),
+        age=(now - row.created_at).total_seconds(),
         outage_patience=settings.outage_patience,
     )
 
