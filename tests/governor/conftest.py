@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from robust_email.governor.models import SharedValue
+from robust_email.governor.models import TABLE
 from robust_email.governor.store import DatabaseStore
 from robust_email.smtp.governor import MemoryStore
 from robust_email.smtp.governor.redis_store import RedisStore
@@ -35,7 +35,8 @@ def migrated(url: str) -> Iterator[str]:
     )[alias]
     try:
         call_command("migrate", "robust_email_governor", database=alias, verbosity=0)
-        SharedValue.objects.using(alias).all().delete()
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"DELETE FROM {TABLE}")
         yield alias
     finally:
         connections[alias].close()
@@ -49,9 +50,7 @@ def url_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=DATABASES)
-def database_alias(
-    request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker
-) -> Iterator[str]:
+def database_alias(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """Give the alias of each kind of database."""
     with django_db_blocker.unblock(), migrated(url_of(request.param, tmp_path, request)) as alias:
         yield alias

@@ -52,8 +52,8 @@ class Login:
         """Whether other credentials hold by now, so that the session should end."""
         return not self.provider.still_good(self.credentials)
 
-    def may_be_mended(self, verdict: Verdict) -> bool:
-        """After a session that could not be opened: tell the provider if the login was refused, and ask for others."""
+    def note_refusal(self, verdict: Verdict) -> bool:
+        """After a session that could not be opened: if the log-in was refused tell the provider; has it others?"""
         reply = verdict.reply
         if verdict.phase is not Phase.AUTH or reply is None or reply.klass is not ReplyClass.PERMANENT:
             return False

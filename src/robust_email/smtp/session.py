@@ -142,13 +142,15 @@ def open_session(
     Credentials that a provider gave and the server refused are asked for once more: they may have been renewed.
     Raises ``SessionUnavailable`` with the verdict; nothing is left open then.
     """
-    login = Login.now(config, deadline)
-    try:
-        return _opened(connector, config, login, deadline, clock, transcript)
-    except SessionUnavailable as exc:
-        if login is None or not login.may_be_mended(exc.verdict):
-            raise
-    return _opened(connector, config, Login.now(config, deadline), deadline, clock, transcript)
+    for attempt in (1, 2):
+        login = Login.now(config, deadline)
+        try:
+            return _opened(connector, config, login, deadline, clock, transcript)
+        except SessionUnavailable as exc:
+            has_others = login is not None and login.note_refusal(exc.verdict)
+            if attempt == 2 or not has_others:  # noqa: PLR2004 - the second was the last
+                raise
+    raise AssertionError("the second attempt returns or raises")
 
 
 def _opened(  # noqa: PLR0917 - what open_session was given

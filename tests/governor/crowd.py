@@ -1,0 +1,78 @@
+"""Many workers at once, each a process of its own; all begin on a word and are gone when the block is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.governor.provider import Provider
+
+ROOT = Path(__file__).parents[2]
+
+Process = subprocess.Popen[str]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a worker said of a mail. Times are seconds of the machine's monotonic clock."""
+
+    name: str
+    lane: str
+    asked: float
+    settled: float
+    disposition: str
+    tries: int
+
+
+@contextmanager
+def workers(provider: Provider, redis_url: str, *tasks: dict[str, Any]) -> Iterator[list[Process]]:
+    """Start a worker for each task; those are killed that are still there at the end."""
+    place = {"host": provider.host, "port": provider.port, "redis": redis_url}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.governor.worker", json.dumps({**place, **task})],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for task in tasks
+    ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def begin(processes: list[Process]) -> None:
+    """Wait until all have loaded what they need, and give the word."""
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+
+def results(processes: list[Process], timeout: float = 60.0) -> list[Settled]:
+    """Wait for the workers to end; return what they said of every mail."""
+    settled = []
+    for process in processes:
+        output, _ = process.communicate(timeout=timeout)
+        assert process.returncode == 0, output
+        settled += [Settled(*json.loads(line)) for line in output.splitlines()]
+    return settled

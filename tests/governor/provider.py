@@ -1,0 +1,148 @@
+"""A provider that enforces what real ones do, and keeps count of who broke the rules: the judge of the governor.
+
+Limits are those of Microsoft 365 as it documents them (three connections, 30 messages a minute), with the minute as
+short as a test wants. The clock is the provider's own, and it looks back one window from the moment MAIL arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
+
+_ID = re.compile(rb"Message-ID: <([^>]*)>", re.IGNORECASE)
+
+
+@dataclass
+class Account:
+    """What the provider saw, at any moment. Times are seconds of its monotonic clock."""
+
+    accepted: list[tuple[float, str]] = field(default_factory=list)
+    """When, and the Message-ID."""
+    connected: list[float] = field(default_factory=list)
+    too_many_connections: int = 0
+    too_many_messages: int = 0
+    logins: list[float] = field(default_factory=list)
+    most_at_once: int = 0
+
+    def most_in(self, window: float) -> int:
+        """The most messages in any window."""
+        times = [when for when, _ in self.accepted]
+        return max((sum(start <= when < start + window for when in times) for start in times), default=0)
+
+
+class Provider:
+    """An SMTP server in a thread of its own, for the life of the block."""
+
+    def __init__(
+        self, *, connections: int = 3, rate: tuple[int, float] = (10**6, 1.0), password: str | None = None
+    ) -> None:
+        self._limit = connections
+        self._rate = rate
+        self._password = password
+        self._open = 0
+        self._mails: list[float] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.account = Account()
+        self.host, self.port = "127.0.0.1", 0
+        self.is_down = False
+        """Answers every connection with 421, as long as this is set."""
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._server = self._run(asyncio.start_server(self._serve, self.host, 0))
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def wait_for(self, holds: Callable[[], bool], timeout: float) -> bool:
+        """Wait until something holds, asking after each change; whether it did within ``timeout`` seconds."""
+        with self._changed:
+            return self._changed.wait_for(holds, timeout)
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def __exit__(self, *_: object) -> None:
+        self._run(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _end(self) -> None:
+        self._server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.account.connected.append(time.monotonic())
+        self._tell()
+        self._open += 1
+        try:
+            if self.is_down:
+                writer.write(b"421 4.3.2 down for maintenance\r\n")
+            elif self._open > self._limit:
+                self.account.too_many_connections += 1
+                writer.write(b"421 4.7.0 too many connections\r\n")
+            else:
+                self.account.most_at_once = max(self.account.most_at_once, self._open)
+                writer.write(b"220 provider.test\r\n")
+                await self._converse(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            verb = line[:4].upper()
+            if verb == b"QUIT":
+                return
+            if self.is_down and verb == b"MAIL":
+                writer.write(b"421 4.3.2 down for maintenance\r\n")
+                return
+            writer.write(await self._answer(verb, line, reader, writer))
+
+    async def _answer(
+        self, verb: bytes, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bytes:
+        if verb == b"EHLO":
+            return b"250-provider.test\r\n250 AUTH PLAIN\r\n" if self._password else b"250 provider.test\r\n"
+        if verb == b"AUTH":
+            self.account.logins.append(time.monotonic())
+            return b"535 5.7.8 no\r\n"
+        if verb == b"MAIL":
+            return self._mail()
+        if verb == b"DATA":
+            writer.write(b"354 go\r\n")
+            content = await reader.readuntil(b"\r\n.\r\n")
+            found = _ID.search(content)
+            self.account.accepted.append((time.monotonic(), found[1].decode() if found else ""))
+            self._tell()
+        return b"250 2.0.0 ok\r\n"
+
+    def _mail(self) -> bytes:
+        limit, window = self._rate
+        now = time.monotonic()
+        self._mails = [then for then in self._mails if then > now - window]
+        if len(self._mails) >= limit:
+            self.account.too_many_messages += 1
+            return b"432 4.3.2 sending limit exceeded\r\n"
+        self._mails.append(now)
+        return b"250 2.1.0 ok\r\n"
