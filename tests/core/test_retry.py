@@ -80,6 +80,14 @@ def test_what_a_new_session_can_mend_is_tried_again(phase: Phase, kind: FailureK
     assert (retry_now(verdict, 1, OpeningRetry(), lambda: 0.0) is not None) == expected
 
 
+@pytest.mark.parametrize(("phase", "scope"), list(itertools.product(Phase, Scope)))
+def test_a_deferral_is_tried_again_by_scope_and_phase(phase: Phase, scope: Scope) -> None:
+    """By SESSION and ENDPOINT, and not where the server has answered the end of data, whatever the answer was."""
+    verdict = Verdict(Disposition.DEFERRED, scope, phase, reply=Reply(421))
+    expected = scope in {Scope.SESSION, Scope.ENDPOINT} and phase not in {Phase.POOL, Phase.AWAIT_FINAL}
+    assert (retry_now(verdict, 1, OpeningRetry(), lambda: 0.0) is not None) == expected
+
+
 def test_the_delay_doubles_and_is_bounded() -> None:
     """2, 4, 8, 16, 30, 30 s between attempts; the jitter adds at most a quarter."""
     policy = OpeningRetry(attempts=7, delay=2.0, max_delay=30.0)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
 from robust_email.smtp import Deadline, PoolLimits, Submission
+from robust_email.smtp.batch import Job
+from robust_email.smtp.spread import Shared
 from robust_email.testing import At, Close, Fault, Reply, Script, ScriptedServer
 from tests.submission.relay import AT_ONCE, audit, client_of, envelope, mail, submissions, words
 
@@ -66,6 +69,20 @@ def test_one_session_that_dies_costs_the_others_nothing() -> None:
         assert audit(reports, server.accepted) == []
         assert sum(bool(report.in_doubt) for report in reports) <= 2
         assert all(report.accepted or report.in_doubt for report in reports)
+
+
+def test_what_a_worker_leaves_is_taken_by_one_who_thought_himself_done() -> None:
+    """The iterable is at its end when a worker gives up: who is still there may not go before he has taken it over."""
+    shared = Shared([], workers=2)
+    assert list(shared) == []
+    job = Job(next(submissions(1)), began=0.0)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(shared.leave_to_others, [job]).result()
+        assert other.submit(shared.is_done).result(), "he who gave up is done"
+    assert not shared.is_done()
+    assert list(shared) == [job]
+    assert not shared.leave_to_others([job]), "the last one has nobody to leave it to"
+    assert shared.is_done()
 
 
 def test_a_caller_who_stops_early_stops_the_workers() -> None:

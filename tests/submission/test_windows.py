@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from robust_email.smtp import Deadline, PoolLimits, Submission, WirePolicy
+from robust_email.smtp import Deadline, PoolLimits, Submission, SubmissionClient, WirePolicy
 from robust_email.testing import (
     At,
     Close,
@@ -20,12 +20,14 @@ from robust_email.testing import (
     Script,
     ScriptedServer,
 )
+from robust_email.testing.clock import FakeClock
 from tests.submission.relay import (
     AT_ONCE,
     IMPATIENT,
     TRANSPORTS,
     audit,
     client_of,
+    config_for,
     envelope,
     in_windows_of,
     mail,
@@ -184,6 +186,25 @@ def test_a_deadline_inside_a_window_spares_what_had_not_left() -> None:
         assert states[2:6] == ["in-doubt"] * 4
         assert states[6:] == ["deferred"] * 14
         assert audit([report for _, report in finished], server.accepted) == []
+
+
+@pytest.mark.parametrize("window", [1, 4])
+def test_a_deadline_between_two_mails_ends_the_batch_there(window: int) -> None:
+    """The session is well and the time is over: what was begun is answered, the rest is not begun."""
+    clock = FakeClock()
+    with ScriptedServer() as server:
+        client = SubmissionClient(config_for(server), clock=clock, sleep=clock.sleep)
+        states = []
+        for _, report in client.submit_many(submissions(10), window=window, deadline=Deadline.after(5.0, clock)):
+            clock.advance(10.0)
+            states.append(words(report)["ann"])
+        assert states[0] == "accepted"
+        assert "deferred" in states[1:]
+        begun = len(states) - states.count("deferred")
+        assert begun <= window
+        client.close()
+        server.wait_for(lambda server: server.transcript().closed)
+        assert server.commands["MAIL"] == begun
 
 
 def test_an_iterable_that_raises_does_so_after_what_was_under_way() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from robust_email.smtp.config import PoolLimits, SmtpConfig
+    from robust_email.smtp.dialogue import Timed
     from robust_email.smtp.governor import Permit
     from robust_email.smtp.net.connector import Connector
     from robust_email.smtp.net.deadline import Deadline
@@ -101,7 +102,7 @@ class Session:
 
     def is_alive(self) -> bool:
         """Look at the socket, without a round trip, for an end of connection or something unsolicited, a 421 mostly."""
-        alive = not self.dialogue.protocol.has_buffered_input and self.dialogue.stream.liveness().alive
+        alive = self.dialogue.stream.liveness().alive
         self.broken = self.broken or not alive
         return alive
 
@@ -136,6 +137,7 @@ def open_session(
     *,
     clock: Callable[[], float],
     transcript: Transcript | None = None,
+    timed: Timed | None = None,
 ) -> Session:
     """Connect, and go through greeting, EHLO, STARTTLS and AUTH, all within ``deadline``.
 
@@ -145,7 +147,7 @@ def open_session(
     for attempt in (1, 2):
         login = Login.now(config, deadline)
         try:
-            return _opened(connector, config, login, deadline, clock, transcript)
+            return _opened(connector, config, login, deadline, clock, transcript, timed)
         except SessionUnavailable as exc:
             has_others = login is not None and login.note_refusal(exc.verdict)
             if attempt == 2 or not has_others:  # noqa: PLR2004 - the second was the last
@@ -160,12 +162,13 @@ def _opened(  # noqa: PLR0917 - what open_session was given
     deadline: Deadline,
     clock: Callable[[], float],
     transcript: Transcript | None,
+    timed: Timed | None,
 ) -> Session:
     try:
         stream = connector.connect(deadline)
     except SessionFailure as exc:
         raise SessionUnavailable(classify_failure(exc.failure)) from (exc.__cause__ or exc)
-    dialogue = Dialogue(stream, config.endpoint, config.timeouts, clock, transcript)
+    dialogue = Dialogue(stream, config.endpoint, config.timeouts, clock, transcript, timed=timed)
     try:
         extensions = identify(dialogue, login.fitted(config) if login else config, deadline)
     except SessionFailure as exc:
