@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-A, AAAA = 1, 28
+A, TXT, AAAA = 1, 16, 28
 NXDOMAIN, SERVFAIL, REFUSED = 3, 2, 5
 
 
@@ -22,6 +22,8 @@ class Habit:
     """How a name server behaves. ``zone``: absolute name to addresses; a name that is missing is NXDOMAIN."""
 
     zone: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Name to TXT records."""
     rcode: int = 0
     """Answer everything with this instead."""
     silent: bool = False
@@ -63,11 +65,9 @@ class NameServer:
                 self._socket.sendto(self._response(datagram, name, kind, end), peer)
 
     def _response(self, datagram: bytes, name: str, kind: int, end: int) -> bytes:
-        known = self._habit.zone.get(name)
+        known = self._habit.texts.get(name) if kind == TXT else self._habit.zone.get(name)
         rcode = self._habit.rcode or (NXDOMAIN if known is None else 0)
-        version = {A: 4, AAAA: 6}[kind]
-        addresses = [ipaddress.ip_address(each) for each in known or ()]
-        data = [each.packed for each in addresses if each.version == version] if not rcode else []
+        data = _data(kind, known or ()) if not rcode else []
         header = datagram[:2] + struct.pack("!5H", 0x8180 | rcode, 1, len(data), 0, 0)
         records = [b"\xc0\x0c" + struct.pack("!2HIH", kind, 1, 60, len(each)) + each for each in data]
         return header + datagram[12:end] + b"".join(records)
@@ -79,3 +79,12 @@ def _question(datagram: bytes) -> tuple[str, int, int]:
         labels.append(datagram[at + 1 : at + 1 + length].decode())
         at += 1 + length
     return ".".join(labels), struct.unpack_from("!H", datagram, at + 1)[0], at + 5
+
+
+def _data(kind: int, records: Sequence[str]) -> list[bytes]:
+    """Return records as RDATA; of addresses those that the question is about."""
+    if kind == TXT:
+        halves = [(text[: len(text) // 2].encode(), text[len(text) // 2 :].encode()) for text in records]
+        return [b"".join(bytes([len(half)]) + half for half in pair) for pair in halves]
+    addresses = [ipaddress.ip_address(each) for each in records]
+    return [each.packed for each in addresses if each.version == {A: 4, AAAA: 6}[kind]]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +115,23 @@ def test_without_a_command_there_is_usage() -> None:
     )
     assert done.returncode == 64
     assert "doctor URL" in done.stderr
+
+
+def test_a_terminal_gets_colours_as_it_goes(smtp_server: ScriptedServer) -> None:
+    """On a real terminal rich writes; the report ends with the diagnosis."""
+    pytest.importorskip("rich")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "robust_email", "doctor", f"smtp://127.0.0.1:{smtp_server.port}", "--quick"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "TERM": "xterm-256color", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = bytearray()
+        with contextlib.suppress(OSError):  # Linux says EIO where the other end is closed
+            while octets := os.read(ours, 65_536):
+                shown += octets
+        os.close(ours)
+    text = shown.decode()
+    assert process.returncode == 0, text
+    assert "Diagnosis" in text
+    assert "\x1b[" in text
+    assert "✔" in text

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robust_email.smtp import TlsMode
+from robust_email.smtp import Credentials, TlsMode
+from robust_email.smtp.credentials import CredentialsUnavailable
 from robust_email.testing import (
     Action,
     At,
@@ -258,3 +259,84 @@ def test_a_refused_log_in_is_explained_by_the_provider(host: str, words: str) ->
     assert report.cause is not None
     assert report.cause.code == "auth-refused"
     assert words in report.cause.remedy
+
+
+@pytest.mark.parametrize(
+    ("sender", "extensions", "expected"),
+    [
+        ("", Extensions(), "envelope-not-tried"),
+        ("not an address", Extensions(), "sender-malformed"),
+        ("a@b.example\r\nRCPT TO:<x@y.example>", Extensions(), "sender-malformed"),
+        ("jörg@shop.example.com", Extensions(smtputf8=False), "mail-unfit"),
+        ("jörg@shop.example.com", Extensions(), "envelope"),
+    ],
+    ids=["none", "malformed", "two lines", "non-ASCII without SMTPUTF8", "non-ASCII with SMTPUTF8"],
+)
+def test_senders_that_cannot_be_tried(sender: str, extensions: Extensions, expected: str) -> None:
+    """What is wrong with the address is said, and nothing of it is written."""
+    with ScriptedServer(Script(extensions=extensions)) as server:
+        report = diagnose(Relay(server.port).config(), sender=sender)
+    assert expected in [finding.code for finding in report.findings]
+    assert server.commands["MAIL"] == (2 if expected == "envelope" else 0)
+    assert server.commands["RCPT"] == (1 if expected == "envelope" else 0)
+
+
+def test_a_recipient_without_a_way_to_write_it() -> None:
+    """A real mail needs SMTPUTF8 for a recipient's name as well."""
+    with ScriptedServer(Script(extensions=Extensions(smtputf8=False))) as server:
+        report = diagnose(Relay(server.port).config(), recipient="jörg@example.org")
+    assert codes(report) == ["mail-unfit"]
+    assert server.accepted == []
+
+
+def test_the_servers_own_limit_is_told() -> None:
+    """LIMITS MAILMAX below the pool's figure is information, no more: the library keeps to it."""
+    with ScriptedServer(Script(extensions=Extensions(limits=True), limits=Limits(messages=5))) as server:
+        report = diagnose(Relay(server.port).config())
+    assert codes(report) == []
+    assert "messages-limited" in [finding.code for finding in report.findings]
+
+
+@pytest.mark.parametrize(
+    ("relay", "expected"),
+    [
+        (Relay(587), "port-unusual"),
+        (Relay(465, mode=S), "port-unusual"),
+        (Relay(25, mode=TlsMode.IMPLICIT), "port-unusual"),
+        (Relay(25, "smtp.office365.com"), "pool-above-provider"),
+    ],
+)
+def test_a_configuration_that_is_remarkable_by_itself(relay: Relay, expected: str) -> None:
+    """Port against TLS, and pool against provider, are seen before anything is asked of the network."""
+
+    def nothing(*_: object, **__: object) -> list[Any]:
+        raise OSError(113, "No route to host")
+
+    around = surroundings(getaddrinfo=nothing, resolv_conf=lambda: "")
+    report = diagnose(dataclasses.replace(relay, host="smtp.office365.com").config(), surroundings=around)
+    assert expected in [finding.code for finding in report.examined[0].findings]
+
+
+class NoToken:
+    """A token server that is down."""
+
+    def credentials(self, seconds: float) -> Credentials:
+        """Give none."""
+        raise CredentialsUnavailable(f"no answer within {seconds:.0f} s", permanent=False)
+
+    def refused(self, credentials: Credentials) -> bool:
+        """Have no others."""
+        return not credentials
+
+    def version(self) -> object:
+        """Never change."""
+        return 0
+
+
+def test_a_token_server_that_is_down() -> None:
+    """The log-in fails before it begins, and the cause is not the relay."""
+    with ScriptedServer(Script(accounts={USER: PASSWORD})) as server:
+        config = Relay(server.port).config(credentials=Credentials(USER, provider=NoToken()))
+        report = diagnose(config)
+    assert codes(report) == ["auth-no-credentials"]
+    assert server.commands["AUTH"] == 0

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from robust_email.doctor import Plan, RecordsFailed, Severity, examine
+from robust_email.doctor.records import dnspython_records
 from robust_email.smtp import SmtpConfig
+from tests.doctor.name_server import Habit, NameServer
 from tests.doctor.world import SOUND_DOMAIN, addresses_of, codes, records_of, surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 DOMAIN = "shop.example.com"
 TXT, MX, DMARC = (DOMAIN, "TXT"), (DOMAIN, "MX"), (f"_dmarc.{DOMAIN}", "TXT")
@@ -105,6 +107,36 @@ def test_dns_does_not_answer(closed_port: int) -> None:
         raise RecordsFailed(f"LifetimeTimeout for {name} {kind}")
 
     assert domain_findings(closed_port, records=dead) == ["domain-look-up-failed"]
+
+
+@pytest.fixture
+def ask_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
+    """Give a name server, and let dnspython ask it instead of the system's."""
+    resolver = pytest.importorskip("dns.resolver")
+    habit = Habit(texts={DOMAIN: ["v=spf1 -all", "another"], f"_dmarc.{DOMAIN}": []})
+    with NameServer(habit) as server:
+        system = resolver.Resolver(configure=False)
+        system.nameservers, system.port, system.search = [server.address], server.port, []
+        monkeypatch.setattr(resolver, "default_resolver", system)
+        yield server
+
+
+def test_records_by_dnspython(ask_server: NameServer) -> None:
+    """TXT records come whole, though they travel in pieces; no record and no name are told apart."""
+    records = dnspython_records()
+    assert records is not None
+    assert records(DOMAIN, "TXT") == ("v=spf1 -all", "another")
+    assert records(f"_dmarc.{DOMAIN}", "TXT") == ()
+    assert records("elsewhere.example.com", "TXT") is None
+    assert ask_server.asked[0] == DOMAIN
+
+
+def test_what_dnspython_cannot_find_out(ask_server: NameServer) -> None:
+    """A name that is none, or a server's refusal, is no answer."""
+    records = dnspython_records()
+    assert records is not None
+    with pytest.raises(RecordsFailed):
+        records("x" * 64 + ".example", "TXT")
 
 
 def test_dnspython_is_not_installed(closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from robust_email.smtp.proxy import Proxy, ProxyKind
-from robust_email.testing import ScriptedServer
+from robust_email.testing import Script, ScriptedServer
 from tests.doctor.name_server import REFUSED, SERVFAIL, Habit, NameServer
 from tests.doctor.world import (
     HASTY,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from robust_email.doctor import DoctorReport
+    from robust_email.testing.certs import CertificateAuthority
 
 HOST = "mail.example.com"
 PASSWORD = "hunter2-canary"
@@ -292,3 +293,36 @@ def test_a_proxy_that_refuses(kind: ProxyKind) -> None:
     assert code == "proxy-failed"
     assert "EMAIL_PROXY" in remedy
     assert PASSWORD not in str(report.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("script", "user", "expected"),
+    [
+        ({"starttls": True}, "", "tls-available-unused"),
+        ({"accounts": {"shop": PASSWORD}}, "shop", "auth-clear-text"),
+    ],
+    ids=["mail", "password"],
+)
+def test_over_a_network_in_clear(
+    script: dict[str, Any], user: str, expected: str, smtp_certs: CertificateAuthority
+) -> None:
+    """Behind a proxy the relay is not this machine: mail in clear is a warning, a password in clear is not sent."""
+    fields = script | ({"starttls": smtp_certs.server_context()} if "starttls" in script else {})
+    with ScriptedServer(Script(**fields)) as server, ProxyServer({f"{HOST}:25": (server.host, server.port)}) as way:
+        proxy = Proxy(ProxyKind.SOCKS5, "localhost", way.port)
+        report = diagnose(Relay(25, HOST, user=user, password=PASSWORD).config(proxy=proxy))
+    assert codes(report) == [expected]
+    assert server.commands["AUTH"] == 0
+
+
+def test_a_slow_look_up() -> None:
+    """A DNS that takes its time is a warning with the seconds."""
+    never = threading.Event()
+
+    def slow(*arguments: Any, **options: Any) -> list[Any]:  # noqa: ANN401 - as getaddrinfo
+        never.wait(0.6)
+        found: list[Any] = FOUND(*arguments, **options)
+        return found
+
+    report = look_up(slow)
+    assert warnings(report) == ["name-slow"]
