@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from django.utils.module_loading import import_string
 
-from robust_email.credentials.oauth import OAuthCredentials
-from robust_email.credentials.oauth_settings import OAuthSettings
 from robust_email.credentials.sources import FunctionCredentials, is_place, provider_of
-from robust_email.credentials.stores import FileStore, MemoryStore
 from robust_email.dkim_signing import DkimSigner
 from robust_email.smtp import ConfigurationError, Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from robust_email.credentials.oauth import OAuthCredentials
     from robust_email.credentials.tokens import TokenStore
     from robust_email.options import MailerOptions
     from robust_email.smtp import CredentialsProvider
@@ -61,6 +59,10 @@ def _provider(options: MailerOptions, username: str, secret_key: Callable[[], st
 
 def oauth_credentials(options: MailerOptions, *, secret_key: Callable[[], str]) -> OAuthCredentials:
     """Return what gets and renews tokens by the option ``oauth``. Raises ``ConfigurationError``."""
+    # Here, since most projects have no use for an HTTP client.
+    from robust_email.credentials.oauth import OAuthCredentials
+    from robust_email.credentials.oauth_settings import OAuthSettings
+
     if not options.username:
         raise ConfigurationError("EMAIL_OAUTH needs EMAIL_HOST_USER: the mailbox to log in to")
     settings = OAuthSettings.read(options.oauth or {})
@@ -68,6 +70,8 @@ def oauth_credentials(options: MailerOptions, *, secret_key: Callable[[], str]) 
 
 
 def _store(place: str, secret_key: Callable[[], str]) -> TokenStore:
+    from robust_email.credentials.stores import FileStore, MemoryStore
+
     kind, _, where = place.partition(":")
     if kind == "file":
         return FileStore(where)

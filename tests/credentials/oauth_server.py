@@ -36,6 +36,11 @@ class Refusal(Exception):
         self.body = json.dumps({"error": error, **more}).encode() if body is None else body
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    request_queue_size = 128  # many threads ask at the same moment, and a SYN that is dropped costs a second
+
+
 @dataclass
 class OAuthServer:
     """Grants ``token-1``, ``token-2`` ...; the mail servers in ``relays`` take the newest one as the password."""
@@ -48,6 +53,8 @@ class OAuthServer:
     """End a refresh token with its first use and give another."""
     pending: int = 1
     """How often a device is told to wait."""
+    interval: float = 1
+    """Seconds between two questions of a device."""
     faults: list[Refusal] = field(default_factory=list)
     """Answers to the next requests for a token."""
     hold: threading.Event | None = None
@@ -58,12 +65,12 @@ class OAuthServer:
     def __post_init__(self) -> None:
         self.refresh_tokens = {"hunter2-refresh-0"}
         self.granted: list[str] = []
+        self.signed_for: list[tuple[str, str]] = []
         self.requests: list[dict[str, str]] = []
         self.paths: Counter[str] = Counter()
         self._codes: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = False
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         if self.context is not None:
             self._server.socket = self.context.wrap_socket(self._server.socket, server_side=True)
         self.url = f"{'https' if self.context else 'http'}://localhost:{self._server.server_port}"
@@ -106,7 +113,7 @@ class OAuthServer:
                     answer |= self._device(fields)
                 case kind if kind == JWT:
                     header, payload, _ = fields["assertion"].split(".")
-                    answer["for"] = (_decoded(header)["alg"], _decoded(payload)["sub"])
+                    self.signed_for.append((_decoded(header)["alg"], _decoded(payload)["sub"]))
                 case kind:
                     raise Refusal("unsupported_grant_type", kind=kind)
             self.granted.append(f"token-{len(self.granted) + 1}")
@@ -149,7 +156,7 @@ class OAuthServer:
             "user_code": "ABCD-EFGH",
             "verification_uri": f"{self.url}/device",
             "expires_in": 900,
-            "interval": 1,
+            "interval": self.interval,
         }
 
     def authorize(self, query: dict[str, str]) -> str:

@@ -1,7 +1,7 @@
 """Tokens for Gmail and Google Workspace by ``google-auth``: a service account that acts for a mailbox, or a person's.
 
 A service account needs domain-wide delegation of the scope ``https://mail.google.com/`` by an administrator:
-https://developers.google.com/workspace/gmail/imap/xoauth2-protocol (read 2026-11). The only file that imports
+https://developers.google.com/workspace/gmail/imap/xoauth2-protocol. The only file that imports
 ``google.auth``.
 """
 
@@ -10,15 +10,12 @@ from __future__ import annotations
 import datetime as dt
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from robust_email.credentials.grants import NO_REFRESH_TOKEN, RefreshToken, renewed
 from robust_email.credentials.token_endpoint import OAuthRefused
 from robust_email.credentials.tokens import Token
 from robust_email.smtp import CredentialsUnavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SCOPE: Final = "https://mail.google.com/"
 TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
@@ -51,11 +48,10 @@ class GoogleGrant:
         except ImportError as exc:
             text = "EMAIL_OAUTH with Google needs google-auth: pip install 'django-robust-email[google]'"
             raise CredentialsUnavailable(text, permanent=True) from exc
-        import requests
+        from robust_email.credentials.requests_session import PatientSession
 
-        with requests.Session() as session:
-            session.verify = self.cafile or True
-            request = _Patient(google.auth.transport.requests.Request(session), seconds)
+        with PatientSession(seconds, self.cafile) as session:
+            request = google.auth.transport.requests.Request(session)
             try:
                 if self.service_account_file:
                     return self._for_service_account(request)
@@ -67,7 +63,7 @@ class GoogleGrant:
             except google.auth.exceptions.GoogleAuthError as exc:
                 raise CredentialsUnavailable(f"google-auth failed ({type(exc).__name__})", permanent=True) from exc
 
-    def _for_service_account(self, request: Callable[..., object]) -> Token:
+    def _for_service_account(self, request: object) -> Token:
         from google.oauth2 import service_account
 
         kind: Any = service_account.Credentials
@@ -82,7 +78,7 @@ class GoogleGrant:
         credentials.refresh(request)
         return _token_of(credentials)
 
-    def _for_person(self, refresh_token: str, request: Callable[..., object]) -> Token:
+    def _for_person(self, refresh_token: str, request: object) -> Token:
         import google.auth.exceptions
         from google.oauth2.credentials import Credentials
 
@@ -99,17 +95,6 @@ class GoogleGrant:
         except google.auth.exceptions.RefreshError as exc:
             raise _refusal(exc) from exc
         return _token_of(credentials)
-
-
-class _Patient:
-    """google-auth's way to make requests, with a time limit for each: its own is two minutes."""
-
-    def __init__(self, request: Callable[..., object], seconds: float) -> None:
-        self._request = request
-        self._seconds = seconds
-
-    def __call__(self, *arguments: object, **options: object) -> object:
-        return self._request(*arguments, **options | {"timeout": self._seconds})
 
 
 def _token_of(credentials: Any) -> Token:  # noqa: ANN401 - google-auth has no types

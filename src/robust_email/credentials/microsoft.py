@@ -17,6 +17,8 @@ from robust_email.credentials.token_endpoint import OAuthRefused, token_of
 from robust_email.smtp import CredentialsUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from robust_email.credentials.tokens import Token
 
 LOGIN: Final = "https://login.microsoftonline.com"
@@ -46,38 +48,39 @@ class MicrosoftGrant:
 
     def obtain(self, previous: Token | None, seconds: float) -> Token:
         """As ``Grant`` has it. A new application each time: msal's own cache would return a token that was refused."""
-        import requests
-
         try:
-            application = self._application(seconds)
-            if not self.refresh_token:
-                return _token_of(application.acquire_token_for_client([self._scope]))
-            return renewed(
-                self.refresh_token,
-                previous,
-                lambda latest: _token_of(application.acquire_token_by_refresh_token(latest, [self._scope])),
-            )
+            import msal
+            import requests
+        except ImportError as exc:
+            text = "EMAIL_OAUTH with Microsoft needs msal: pip install 'django-robust-email[microsoft]'"
+            raise CredentialsUnavailable(text, permanent=True) from exc
+        from robust_email.credentials.requests_session import PatientSession
+
+        kind = msal.ConfidentialClientApplication if self.client_secret else msal.PublicClientApplication
+        try:
+            with PatientSession(seconds, self.cafile) as session:
+                return self._ask(kind, session, previous)
         except requests.RequestException as exc:
             text = f"Microsoft's token server gave no answer ({type(exc).__name__})"
             raise CredentialsUnavailable(text, permanent=False) from exc
         except ValueError as exc:  # msal's word for a tenant or client that cannot be
             raise CredentialsUnavailable("msal refuses the tenant, authority or client", permanent=True) from exc
 
-    def _application(self, seconds: float) -> Any:  # noqa: ANN401 - msal has no types
-        try:
-            import msal
-        except ImportError as exc:
-            text = "EMAIL_OAUTH with Microsoft needs msal: pip install 'django-robust-email[microsoft]'"
-            raise CredentialsUnavailable(text, permanent=True) from exc
-        kind = msal.ConfidentialClientApplication if self.client_secret else msal.PublicClientApplication
-        return kind(
+    def _ask(self, kind: Callable[..., Any], session: object, previous: Token | None) -> Token:
+        application = kind(
             self.client_id,
             client_credential=self.client_secret or None,
             authority=self._authority,
             # Whoever names an authority of his own vouches for it; Microsoft's list knows nothing of it.
-            instance_discovery=None if not self.authority else False,
-            verify=self.cafile or True,
-            timeout=seconds,
+            instance_discovery=False if self.authority else None,
+            http_client=session,
+        )
+        if not self.refresh_token:
+            return _token_of(application.acquire_token_for_client([self._scope]))
+        return renewed(
+            self.refresh_token,
+            previous,
+            lambda latest: _token_of(application.acquire_token_by_refresh_token(latest, [self._scope])),
         )
 
     @property
