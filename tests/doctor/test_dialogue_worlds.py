@@ -326,11 +326,11 @@ class NoToken:
 
     def refused(self, credentials: Credentials) -> bool:
         """Have no others."""
-        return not credentials
+        return False
 
-    def version(self) -> object:
-        """Never change."""
-        return 0
+    def still_good(self, credentials: Credentials) -> bool:
+        """Mind no session."""
+        return True
 
 
 def test_a_token_server_that_is_down() -> None:
