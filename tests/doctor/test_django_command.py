@@ -137,7 +137,7 @@ def test_a_mailer_by_its_alias(smtp_server: ScriptedServer) -> None:
         "default": {"BACKEND": PATH, "OPTIONS": {"host": "127.0.0.1", "port": 1}},
         "bulk": {"BACKEND": PATH, "OPTIONS": {"host": "127.0.0.1", "port": smtp_server.port}},
     }
-    with override_settings(MAILERS=mailers):
+    with override_settings(MAILERS=mailers, DEFAULT_FROM_EMAIL="orders@shop.test"):
         assert email_doctor("bulk", "--quick")[0] == 0
         assert email_doctor("--quick", "--timeout", "2")[0] == 2
 
