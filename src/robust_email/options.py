@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Annotated, Final, get_args, get_origin, get_type_hints
 
 from robust_email import values
-from robust_email.smtp import DnsPolicy, OpeningRetry, PoolLimits, Proxy, WirePolicy
+from robust_email.smtp import DnsPolicy, OpeningRetry, PoolLimits, Proxy, Submission, WirePolicy
+from robust_email.smtp.governor import BreakerPolicy, Rate, RelayLimits
 
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds; where ``EMAIL_TIMEOUT`` is None, since a backend that waits for ever holds a worker for ever."""
@@ -188,6 +189,78 @@ class MailerOptions:
     ] = None
     dkim_key_file: Annotated[
         str | None, Meaning(values.path, "PEM file", "The RSA key to sign with; a replaced file is used at once.")
+    ] = None
+    rate_limit: Annotated[
+        tuple[Rate, ...],
+        Meaning(
+            values.rates,
+            "",
+            "What all processes together may submit: '14/s', '30/m', '50 recipients/h', or several with commas. Mail "
+            "whose turn does not come within pool_timeout is deferred.",
+        ),
+    ] = ()
+    max_connections: Annotated[
+        int | None,
+        Meaning(values.whole(1), "sessions", "That all processes together may have to this relay and account."),
+    ] = None
+    governor: Annotated[
+        str | None,
+        Meaning(
+            values.governor_store,
+            "secret",
+            "Where workers share limits and the relay's health: the URL of a Redis; 'database' or 'database:ALIAS' "
+            "(list robust_email.governor in INSTALLED_APPS); 'memory' for one process, which limits or relays imply. "
+            "It also gives up a relay that fails, and adapts to one that says it is asked too much.",
+        ),
+    ] = dataclasses.field(default=None, repr=False)
+    governor_processes: Annotated[
+        int,
+        Meaning(
+            values.whole(1),
+            "processes",
+            "That share the limits: each keeps to its part while the governor's store is gone.",
+        ),
+    ] = RelayLimits().processes
+    adaptive_limits: Annotated[
+        bool, Meaning(values.boolean, "", "Go below the limits while the relay says that it is asked for too much.")
+    ] = RelayLimits().adaptive
+    breaker_failures: Annotated[
+        int,
+        Meaning(values.whole(1), "failures", "Of the relay in a row, over all processes, after which it is given up."),
+    ] = BreakerPolicy().failures
+    breaker_cooldown: Annotated[
+        float,
+        Meaning(values.seconds(), "seconds", "Until a relay that was given up is tried by one; doubles each time."),
+    ] = BreakerPolicy().cooldown
+    breaker_longest_cooldown: Annotated[
+        float, Meaning(values.seconds(), "seconds", "At most between two such trials.")
+    ] = BreakerPolicy().longest_cooldown
+    lane: Annotated[
+        str,
+        Meaning(
+            values.one_of("priority", "normal", "bulk"),
+            "",
+            "Who goes first where limits hold mail back; an attribute smtp_lane of a message counts more.",
+        ),
+    ] = "normal"
+    relays: Annotated[
+        tuple[Mapping[str, object], ...],
+        Meaning(
+            values.relays,
+            "secret",
+            "Relays to use in turn: dictionaries of these options, with 'name' and 'weight'. One without 'host' is the "
+            "mailer's own; one with it has its own account. Those with a weight share the mail; the others are for "
+            "when these fail.",
+        ),
+    ] = dataclasses.field(default=(), repr=False)
+    relay_router: Annotated[
+        str | Callable[[Submission], object] | None,
+        Meaning(
+            values.token,
+            "",
+            "A function, or its dotted path, that is given each Submission (envelope, data, lane) and returns the "
+            "names of the relays to use for it, first choice first, or nothing.",
+        ),
     ] = None
     partial_failure: Annotated[
         str,

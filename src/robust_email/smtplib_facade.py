@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from robust_email.smtp import Reply, SubmissionClient, SubmissionReport
+    from robust_email.smtp.relays import RelayGroup
     from robust_email.smtp.session import Session
 
 Answer = tuple[int, bytes]
@@ -42,7 +43,7 @@ class SmtplibFacade:
     does_esmtp = True
 
     def __init__(
-        self, client: SubmissionClient, timeout: float, on_report: Callable[[SubmissionReport], object]
+        self, client: SubmissionClient | RelayGroup, timeout: float, on_report: Callable[[SubmissionReport], object]
     ) -> None:
         self.timeout = timeout
         self._client = client

@@ -16,6 +16,7 @@ from django.utils.functional import Promise
 
 from robust_email.providers import find_provider
 from robust_email.smtp import ConfigurationError, Proxy
+from robust_email.smtp.governor import Rate
 
 T = TypeVar("T")
 Reader = Callable[[object], T | None]
@@ -145,6 +146,36 @@ def provider(value: object) -> str | None:
     if word is not None:
         find_provider(word)
     return word and word.lower()
+
+
+def rates(value: object) -> tuple[Rate, ...] | None:
+    """Read rate limits: one string with commas between, or a list of strings."""
+    parts = [value] if isinstance(value, (str, Promise)) else value
+    if parts is None:
+        return None
+    if not isinstance(parts, Iterable) or not all(isinstance(part, (str, Promise)) for part in parts):
+        raise ValueError(f"a rate like '14/s, 10000/d', not {value!r}")
+    return tuple(rate for part in parts for rate in Rate.parse_all(str(part))) or None
+
+
+def governor_store(value: object) -> str | None:
+    """Read where limits are shared. The text of the error holds no URL, which may have a password in it."""
+    found = text(value)
+    scheme = (found or "").partition(":")[0]
+    if found is None or scheme in {"memory", "database", "redis", "rediss", "unix"}:
+        return found
+    raise ValueError("'memory', 'database', 'database:ALIAS', or the URL of a Redis (redis://, rediss://, unix://)")
+
+
+def relays(value: object) -> tuple[Mapping[str, object], ...] | None:
+    """Read a list of relays, each a dictionary of options; ``conf.relays_of`` reads these."""
+    if value is None:
+        return None
+    if isinstance(value, Iterable) and not isinstance(value, (str, Mapping)):
+        found = tuple(value)
+        if all(isinstance(relay, Mapping) and all(isinstance(name, str) for name in relay) for relay in found):
+            return found
+    raise ValueError("a list of dictionaries, each with the options of one relay")
 
 
 def _number(value: object, wanted: str) -> float | None:

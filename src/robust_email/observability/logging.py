@@ -21,7 +21,12 @@ from typing import TYPE_CHECKING, Final
 from robust_email.smtp.events import (
     AfterAcceptanceTrouble,
     AttemptFailed,
+    CircuitClosed,
+    CircuitOpened,
     Event,
+    GovernorDegraded,
+    GovernorRestored,
+    HeldBack,
     SessionClosed,
     SessionOpened,
     StaleAnswerUsed,
@@ -122,6 +127,47 @@ class LogWriter:
             event.endpoint,
             event.age,
             extra={"smtp_endpoint": event.endpoint, "smtp_age": event.age},
+        )
+
+    @_write.register
+    def _(self, event: CircuitOpened) -> None:
+        BACKEND.error(
+            "%s is given up and will be tried by one worker at a time: %s",
+            event.endpoint,
+            masked(event.reason),
+            extra={"smtp_endpoint": event.endpoint},
+        )
+
+    @_write.register
+    def _(self, event: CircuitClosed) -> None:
+        BACKEND.info(
+            "%s is back after %.0f seconds",
+            event.endpoint,
+            event.outage,
+            extra={"smtp_endpoint": event.endpoint, "smtp_outage": event.outage},
+        )
+
+    @_write.register
+    def _(self, event: GovernorDegraded) -> None:
+        BACKEND.error(
+            "The limits of %s are not shared any more; this process keeps to its part of them: %s",
+            event.endpoint,
+            event.reason,
+            extra={"smtp_endpoint": event.endpoint},
+        )
+
+    @_write.register
+    def _(self, event: GovernorRestored) -> None:
+        BACKEND.info("The limits of %s are shared again", event.endpoint, extra={"smtp_endpoint": event.endpoint})
+
+    @_write.register
+    def _(self, event: HeldBack) -> None:
+        BACKEND.debug(
+            "Mail for %s is held back for %.1f seconds: %s",
+            event.endpoint,
+            event.seconds,
+            masked(event.reason),
+            extra={"smtp_endpoint": event.endpoint, "smtp_seconds": event.seconds},
         )
 
     @_write.register

@@ -127,6 +127,11 @@ class RelayGroup:
         return self.relays[0].client.config
 
     @property
+    def clock(self) -> Callable[[], float]:
+        """The first relay's monotonic seconds."""
+        return self.relays[0].client.clock
+
+    @property
     def pool(self) -> SessionPool:
         """The first relay's sessions."""
         return self.relays[0].client.pool

@@ -43,14 +43,17 @@ class StoreWithFallback:
         self._share = limits.share()
         self._clock = clock
         self._on_change = on_change
-        self.forget_after_fork()
+        self._begin()
 
-    def forget_after_fork(self) -> None:
-        """In a forked child: begin anew."""
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._alone = MemoryStore(self._clock)
         self._ask_after = float("-inf")
         self.degraded = False
+
+    def forget_after_fork(self) -> None:
+        """In a forked child: begin anew."""
+        self._begin()
         if isinstance(self._store, MemoryStore):
             self._store.forget_after_fork()
 
