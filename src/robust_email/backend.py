@@ -30,6 +30,7 @@ from django.core.mail.backends.smtp import EmailBackend
 
 from robust_email import _compat, conf, signals
 from robust_email.bulk import BulkResult
+from robust_email.governing import governance_of, make_governor, relays_of, route_of
 from robust_email.identity import keep_identity
 from robust_email.messages import to_submission
 from robust_email.observability.logging import open_transcript, relays_being_logged
@@ -44,6 +45,8 @@ from robust_email.smtp import (
     new_tls_context,
 )
 from robust_email.smtp.failure import SessionFailure
+from robust_email.smtp.lane import Lane
+from robust_email.smtp.relays import Relay, RelayGroup
 from robust_email.smtplib_facade import SmtplibFacade
 from robust_email.socket_hook import has_socket_hook, open_socket_by
 
@@ -146,9 +149,19 @@ class RobustSMTPEmailBackend(EmailBackend):
     def ssl_context(self, context: ssl.SSLContext) -> None:
         self._assigned_context = context
 
-    def client(self) -> SubmissionClient:
-        """Return the process's client for this configuration, with its pool."""
-        config, connection_class = self.config, self.connection_class
+    def client(self) -> SubmissionClient | RelayGroup:
+        """Return the process's client for this configuration, with its pool; for several relays, all of them as one."""
+        options = self.options
+        if not options.relays:
+            return self._client_of(options, self.config)
+        relays = [
+            Relay(name, self._client_of(each, conf.smtp_config(each, alias=self.alias)), weight)
+            for name, weight, each in relays_of(options, alias=self.alias)
+        ]
+        return RelayGroup(relays, route=route_of(options.relay_router))
+
+    def _client_of(self, options: conf.MailerOptions, config: SmtpConfig) -> SubmissionClient:
+        governance, connection_class = governance_of(options), self.connection_class
         hooked = connection_class if has_socket_hook(connection_class) else None
         has_context = self._overrides("ssl_context")
 
@@ -156,9 +169,17 @@ class RobustSMTPEmailBackend(EmailBackend):
             used = dataclasses.replace(config, tls_context=self.ssl_context) if has_context else config
             open_socket = open_socket_by(hooked, config.source_address) if hooked else None
             connector = Connector(used, open_socket=open_socket) if open_socket else None
-            return SubmissionClient(used, listener=listener, transcript=open_transcript, connector=connector)
+            return SubmissionClient(
+                used,
+                listener=listener,
+                transcript=open_transcript,
+                timed=registry.wants_phases,
+                connector=connector,
+                governor=make_governor(governance, used, listener) if governance else None,
+            )
 
-        return registry.client(ClientKey(config, hooked, self._context_source() if has_context else None), make)
+        source = self._context_source() if has_context else None
+        return registry.client(ClientKey(config, hooked, source, governance), make)
 
     def _context_source(self) -> Hashable:
         """Name what a subclass's ``ssl_context`` may depend on: two tenants' contexts may trust different authorities.
@@ -261,7 +282,7 @@ class RobustSMTPEmailBackend(EmailBackend):
             return False
         if self._has_foreign_connection():
             return self._send_through_foreign_connection(submission)
-        report = self.client().submit(submission.envelope, submission.data)
+        report = self.client().submit(submission.envelope, submission.data, lane=submission.lane)
         return self._settle(email_message, submission, report)
 
     def _submit_many(self, messages: Iterable[EmailMessage], result: BulkResult) -> None:
@@ -293,7 +314,12 @@ class RobustSMTPEmailBackend(EmailBackend):
         if not message.recipients():
             return None
         envelope, data = to_submission(message, message_id_domain=self.local_hostname)
-        return Submission(envelope, data)
+        return Submission(envelope, data, lane=self._lane(message))
+
+    def _lane(self, message: EmailMessage) -> Lane:
+        """Return who goes first: the message's ``smtp_lane`` (a ``Lane`` or its name), else the mailer's."""
+        chosen = getattr(message, "smtp_lane", None)
+        return chosen if isinstance(chosen, Lane) else Lane[str(chosen or self._own_options.lane).upper()]
 
     def _settle(self, message: EmailMessage, submission: Submission, report: SubmissionReport) -> bool:
         """Leave the report where callers look for it; raise what they are to be told, or return what counts."""

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Final
 from django.core.signals import setting_changed
 
 from robust_email.observability.logging import LogWriter
-from robust_email.smtp.events import Event, Listener, notify
+from robust_email.signals import relay_news
+from robust_email.smtp.events import Event, Listener, PhaseTimed, notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from robust_email.governing import Governance
     from robust_email.smtp import SmtpConfig, SubmissionClient
 
 MOST_CLIENTS: Final = 128
@@ -35,6 +37,7 @@ class ClientKey:
     config: SmtpConfig
     connection_class: type | None = None
     context_source: Hashable = None
+    governance: Governance | None = None
 
 
 class Registry:
@@ -44,7 +47,8 @@ class Registry:
         self._most_clients = most_clients
         self._clients: OrderedDict[ClientKey, SubmissionClient] = OrderedDict()
         self._lock = threading.Lock()
-        self._listeners: tuple[Listener, ...] = (LogWriter(),)
+        self._listeners: tuple[Listener, ...] = (LogWriter(), relay_news)
+        self._of_phases: tuple[Listener, ...] = ()
 
     def client(self, key: ClientKey, make: Callable[[Listener], SubmissionClient]) -> SubmissionClient:
         """Return the client for a key; ``make`` is called with the listener to give it, if there is none yet."""
@@ -61,19 +65,29 @@ class Registry:
             old.close()
         return client
 
-    def subscribe(self, listener: Listener) -> None:
-        """Let another listener hear the events of all clients, those that exist already included."""
+    def subscribe(self, listener: Listener, *, phases: bool = False) -> None:
+        """Let another listener hear the events of all clients, those that exist already included.
+
+        ``phases``: ``PhaseTimed`` too, a handful for each mail, of the sessions opened from now on.
+        """
         self._listeners = (*self._listeners, listener)
+        if phases:
+            self._of_phases = (*self._of_phases, listener)
+
+    def wants_phases(self) -> bool:
+        """Tell whether anybody wants ``PhaseTimed``."""
+        return bool(self._of_phases)
 
     def unsubscribe(self, listener: Listener) -> None:
         """End a subscription; ``ValueError`` if there is none."""
         listeners = list(self._listeners)
         listeners.remove(listener)
         self._listeners = tuple(listeners)
+        self._of_phases = tuple(each for each in self._of_phases if each != listener)
 
     def notify(self, event: Event) -> None:
         """Hand an event to every listener, whatever another one raises."""
-        for listener in self._listeners:
+        for listener in self._of_phases if isinstance(event, PhaseTimed) else self._listeners:
             notify(listener, event)
 
     def clients(self) -> dict[ClientKey, SubmissionClient]:

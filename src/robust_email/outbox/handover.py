@@ -63,7 +63,7 @@ def _through_pool(
     def source() -> Iterator[Submission]:
         for row in rows:
             try:
-                submission = Submission(_envelope(claim, row), MailData(content_of(row)), key=row.pk)
+                submission = Submission(_envelope(claim, row), MailData(content_of(row)), key=row.pk, kind=row.kind)
             except (ValueError, ContentMissing) as exc:
                 unusable.append(Finished(row, None, f"it cannot be submitted: {exc}"))
                 continue

@@ -41,6 +41,8 @@ class Submission:
     envelope: Envelope
     data: MailData
     key: object = None
+    kind: str = ""
+    """A word of the caller's for this class of mail, for metrics and traces."""
     lane: Lane = Lane.NORMAL
     """Who goes first where there is not enough for all."""
 
@@ -367,6 +369,7 @@ class Batch:
             attempts=tuple(job.attempts),
             seconds=self._client.clock() - job.began,
             session=job.session,
+            kind=job.submission.kind,
             cause=job.cause,
         )
         self._client.submitted(report)

@@ -7,6 +7,7 @@ still being written, so that neither side can block the other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from robust_email.smtp.failure import Failure, FailureKind, SessionFailure
@@ -18,13 +19,15 @@ from robust_email.smtp.protocol.states import SessionState, Verb
 from robust_email.smtp.transcript import client_line, server_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from ssl import SSLContext
 
     from robust_email.smtp.config import Timeouts
     from robust_email.smtp.net.bytestream import ByteStream
     from robust_email.smtp.protocol.replies import Reply
     from robust_email.smtp.transcript import Transcript
+
+Timed = Callable[[Phase, float], None]
+"""Called with a phase that ended and the seconds it took."""
 
 BLOCK = 65_536
 """Octets that the server must take within ``Timeouts.block``."""
@@ -54,14 +57,18 @@ class Dialogue:
         timeouts: Timeouts,
         clock: Callable[[], float],
         transcript: Transcript | None,
+        *,
+        timed: Timed | None = None,
     ) -> None:
-        """Nothing is read or written yet; the greeting is outstanding."""
+        """Nothing is read or written yet; the greeting is outstanding. ``timed`` hears of each phase that ended."""
         self.protocol = ClientProtocol()
         self.stream = stream
         self._endpoint = endpoint
         self._timeouts = timeouts
         self._clock = clock
         self._transcript = transcript
+        self._timed = timed
+        self._phase_began = clock() if timed is not None else 0.0
         self._writable = True
         self._patience = Deadline.never(clock)
         self._waiting_for: tuple[Sent | None, bool, int] | None = None
@@ -71,6 +78,8 @@ class Dialogue:
         """Queue a command; it leaves with the next ``next_reply`` or ``flush``."""
         if self._transcript is not None:
             self._transcript("C", client_line(verb, octets))
+        if self._timed is not None and self.protocol.outstanding is None:
+            self._phase_began = self._clock()
         return self.protocol.send(verb, *octets, token=token)
 
     def ask(self, verb: Verb, *octets: bytes, deadline: Deadline) -> Reply:
@@ -88,6 +97,8 @@ class Dialogue:
         sent, reply = found
         if self._transcript is not None:
             self._transcript("S", server_lines(reply, sent.verb))
+        if self._timed is not None:
+            self._phase_ended(self._timed, self.phase_of(sent))
         return found
 
     def flush_now(self) -> None:
@@ -108,6 +119,8 @@ class Dialogue:
         except (OSError, ValueError) as exc:  # ValueError: a host name that no certificate can carry
             raise SessionFailure(failure_of(exc, Phase.TLS, self._endpoint)) from exc
         self.protocol.tls_established()
+        if self._timed is not None:
+            self._phase_ended(self._timed, Phase.TLS)
 
     def phase_of(self, sent: Sent | None) -> Phase:
         """Where a loss would have happened while ``sent`` was outstanding."""
@@ -172,6 +185,8 @@ class Dialogue:
         written = head is None or self.protocol.is_written(head)
         key = (head, written, 0 if written else self._written // BLOCK)
         if key != self._waiting_for:
+            if written and self._timed is not None and head is not None and head.verb.carries_final_mark:
+                self._phase_ended(self._timed, Phase.BODY)
             self._waiting_for = key
             self._patience = Deadline.after(self._seconds_for(head, written=written), self._clock)
         return self._patience
@@ -182,6 +197,11 @@ class Dialogue:
         if head is not None and head.verb.carries_final_mark:
             return self._timeouts.final_reply
         return self._timeouts.command
+
+    def _phase_ended(self, timed: Timed, phase: Phase) -> None:
+        now = self._clock()
+        began, self._phase_began = self._phase_began, now
+        timed(phase, now - began)
 
     def _failure_at(self, phase: Phase, kind: FailureKind, text: str) -> SessionFailure:
         return SessionFailure(Failure(kind, phase, text))

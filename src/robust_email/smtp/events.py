@@ -59,7 +59,11 @@ class SessionClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class PhaseTimed(Event):
-    """How long a phase took (seconds)."""
+    """A phase came to its end after ``seconds``; told only where ``SubmissionClient`` was asked for it.
+
+    The phases of a session follow each other without a gap: a command that was pipelined counts from the reply before
+    its own. ``pool`` is the wait for a session where all were in use.
+    """
 
     phase: Phase
     seconds: float

@@ -71,12 +71,15 @@ class SessionPool:
         limits: PoolLimits,
         clock: Callable[[], float],
         on_closed: Callable[[Session, str], None],
+        *,
+        on_waited: Callable[[float], None] | None = None,
     ) -> None:
-        """Opens nothing. ``on_closed`` hears of every session that ended, and why."""
+        """Opens nothing. ``on_closed`` hears of sessions that ended, and why; ``on_waited`` of seconds in the queue."""
         self._open_session = open_session
         self._limits = limits
         self._clock = clock
         self._on_closed = on_closed
+        self._on_waited = on_waited
         self._forget()
         _pools.add(self)
 
@@ -189,11 +192,14 @@ class SessionPool:
         return expired
 
     def _await(self, waiter: _Waiter, until: Deadline) -> Session | None:
+        began = self._clock()
         try:
             waiter.event.wait(min(until.remaining(), threading.TIMEOUT_MAX))
         except BaseException:  # a signal handler's, such as Celery's soft time limit
             self._stop_waiting(waiter)
             raise
+        if self._on_waited is not None:
+            self._on_waited(self._clock() - began)
         with self._lock:
             if waiter.served:
                 return waiter.session

@@ -40,6 +40,8 @@ class SubmissionReport:
     attempts: tuple[AttemptRecord, ...] = ()
     seconds: float = 0.0
     session: int | None = None
+    kind: str = ""
+    """``Submission.kind``."""
     cause: BaseException | None = field(default=None, repr=False, compare=False)
     """The socket's error behind a failure, for ``raise ... from``."""
 

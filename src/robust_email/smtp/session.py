@@ -102,7 +102,7 @@ class Session:
 
     def is_alive(self) -> bool:
         """Look at the socket, without a round trip, for an end of connection or something unsolicited, a 421 mostly."""
-        alive = self.dialogue.stream.liveness().alive
+        alive = not self.dialogue.protocol.has_buffered_input and self.dialogue.stream.liveness().alive
         self.broken = self.broken or not alive
         return alive
 

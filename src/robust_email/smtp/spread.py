@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import queue
 import threading
 from collections import deque
@@ -90,7 +91,11 @@ def spread(
             shared.stopped = True
         results.put(_Done(error))
 
-    threads = [threading.Thread(target=run, name=f"robust-email-{number}", daemon=True) for number in range(workers)]
+    threads = [
+        # Each in a copy of the caller's context: what a listener finds there (a trace, say) is the caller's.
+        threading.Thread(target=contextvars.copy_context().run, args=(run,), name=f"robust-email-{number}", daemon=True)
+        for number in range(workers)
+    ]
     for thread in threads:
         thread.start()
     errors: list[BaseException] = []

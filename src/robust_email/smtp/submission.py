@@ -17,6 +17,7 @@ from robust_email.smtp.admission import Admission
 from robust_email.smtp.batch import FULL, Batch, BeforeFinal, Effort, Finished, Source, Submission
 from robust_email.smtp.events import (
     AttemptFailed,
+    PhaseTimed,
     SessionClosed,
     SessionOpened,
     StaleAnswerUsed,
@@ -28,6 +29,7 @@ from robust_email.smtp.lane import Lane
 from robust_email.smtp.net.connector import Connector
 from robust_email.smtp.net.deadline import Deadline
 from robust_email.smtp.opening import SessionUnavailable
+from robust_email.smtp.phases import Phase
 from robust_email.smtp.pool import SessionPool
 from robust_email.smtp.raising import opening_error
 from robust_email.smtp.session import Session, open_session
@@ -54,6 +56,7 @@ class SubmissionClient:
         *,
         listener: Listener = silent,
         transcript: Callable[[], Transcript | None] = lambda: None,
+        timed: Callable[[], bool] = lambda: False,
         connector: Connector | None = None,
         governor: Governor | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -66,6 +69,7 @@ class SubmissionClient:
             config: the relay and how to treat it.
             listener: is told of sessions and submissions (``events``).
             transcript: asked at each opening of a session; a callable to be given the masked dialogue, or ``None``.
+            timed: asked whether ``PhaseTimed`` is wanted, of a session when it is opened.
             connector: another way to connect (a guard, a proxy, a test).
             governor: holds mail and sessions back where the relay's limits, or its health, ask for it.
             clock: monotonic seconds.
@@ -80,13 +84,16 @@ class SubmissionClient:
         """Whether the relay proved to mishandle PIPELINING; then every command waits for its reply."""
         self._listener = listener
         self._transcript = transcript
-        self._connector = connector or Connector(config, clock=clock, on_stale=self._used_stale_answer)
+        self._wants_phases = timed
+        self._connector = connector or Connector(
+            config, clock=clock, on_stale=self._used_stale_answer, on_timed=self._phase_ended
+        )
         self.governor = governor
         self.admission = Admission(governor) if governor else None
         # More sessions than the relay takes connections would let this process's threads compete for permits in vain.
         most = governor.most_connections if governor else None
         limits = replace(config.pool, size=min(config.pool.size, most)) if most else config.pool
-        self.pool = SessionPool(self._open, limits, clock, self._closed)
+        self.pool = SessionPool(self._open, limits, clock, self._closed, on_waited=self._waited)
         if governor is not None:
             governor.when_wanted(self._give_up_idle)
 
@@ -197,6 +204,7 @@ class SubmissionClient:
             deadline.within(self.config.timeouts.opening),
             clock=self.clock,
             transcript=self._transcript(),
+            timed=self._tell_phase if self._wants_phases() else None,
         )
         stream = session.dialogue.stream
         self.tell(
@@ -210,6 +218,16 @@ class SubmissionClient:
             )
         )
         return session
+
+    def _waited(self, seconds: float) -> None:
+        self._phase_ended(Phase.POOL, seconds)
+
+    def _phase_ended(self, phase: Phase, seconds: float) -> None:
+        if self._wants_phases():
+            self._tell_phase(phase, seconds)
+
+    def _tell_phase(self, phase: Phase, seconds: float) -> None:
+        self.tell(PhaseTimed(self.config.endpoint, phase, seconds))
 
     def _used_stale_answer(self, age: float) -> None:
         self.tell(StaleAnswerUsed(self.config.endpoint, age))

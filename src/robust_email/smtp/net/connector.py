@@ -37,7 +37,8 @@ _TELLING = {FailureKind.RESET: 1, FailureKind.TIMEOUT: 2, FailureKind.CONNECTION
 class Connector:
     """Connects to one relay. Holds nothing open; thread-safe.
 
-    ``on_stale(age)`` is told when DNS failed and addresses from ``age`` seconds ago are being used.
+    ``on_stale(age)`` is told when DNS failed and addresses from ``age`` seconds ago are being used, and
+    ``on_timed(phase, seconds)`` when a phase has ended well.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Connector:
         clock: Clock = time.monotonic,
         open_socket: OpenSocket | None = None,
         on_stale: Callable[[float], None] | None = None,
+        on_timed: Callable[[Phase, float], None] | None = None,
     ) -> None:
         """Look nothing up yet. ``clock`` is that of the deadlines handed to ``connect``."""
         self._config = config
@@ -55,6 +57,7 @@ class Connector:
         self._clock = clock
         self._open_socket = open_socket
         self._on_stale = on_stale
+        self._on_timed = on_timed
 
     def connect(self, deadline: Deadline | None = None) -> Stream:
         """Return a stream to the relay; with implicit TLS (RFC 8314), encrypted and verified.
@@ -72,6 +75,7 @@ class Connector:
         return stream
 
     def _encrypt(self, stream: Stream, context: ssl.SSLContext, deadline: Deadline) -> None:
+        began = self._clock()
         try:
             stream.start_tls(context, deadline)
         except (OSError, ValueError) as error:
@@ -80,6 +84,7 @@ class Connector:
         except BaseException:
             stream.abort()
             raise
+        self._ended(Phase.TLS, began)
 
     def _stream(self, deadline: Deadline) -> Stream:
         """Connect in the clear: to the relay itself, or to the proxy and through it."""
@@ -88,6 +93,7 @@ class Connector:
             return Stream(self._socket(config.host, config.port, config.endpoint, deadline), config.host)
         label = f"{config.endpoint} through the proxy {proxy.endpoint}"
         stream = Stream(self._socket(proxy.host, proxy.port, label, deadline), config.host, tunnelled=True)
+        began = self._clock()
         try:
             pass_through(stream, proxy, config.host, config.port, deadline)
         except (OSError, EOFError) as error:
@@ -96,27 +102,39 @@ class Connector:
         except BaseException:
             stream.abort()
             raise
+        self._ended(Phase.CONNECT, began)
         return stream
 
     def _socket(self, host: str, port: int, label: str, deadline: Deadline) -> socket.socket:
-        config = self._config
+        config, began = self._config, self._clock()
         if self._open_socket is not None:
             try:
-                return self._open_socket(host, port, deadline.remaining())
+                sock = self._open_socket(host, port, deadline.remaining())
             except OSError as error:
                 failure = failure_of(error, Phase.CONNECT, label)
                 if error.errno is None and error.args:  # a guard's own words, which say whom it refused and why
                     failure = replace(failure, text=f"{label}: {error}")
                 raise SessionFailure(failure) from error
+            self._ended(Phase.CONNECT, began)
+            return sock
         answer = self._resolver.resolve(host, port, deadline.within(config.timeouts.dns))
         if answer.stale_age is not None and self._on_stale is not None:
             self._on_stale(answer.stale_age)
+        began = self._ended(Phase.RESOLVE, began)
         addresses = interleave(_of_same_family(answer.addresses, config.source_address))
         try:
-            return connect_first(addresses, deadline, config.source_address)
+            sock = connect_first(addresses, deadline, config.source_address)
         except EveryAddressFailed as error:
             failure, cause = _most_telling(error, label, answer.stale_age)
             raise SessionFailure(failure) from cause
+        self._ended(Phase.CONNECT, began)
+        return sock
+
+    def _ended(self, phase: Phase, began: float) -> float:
+        now = self._clock()
+        if self._on_timed is not None:
+            self._on_timed(phase, now - began)
+        return now
 
 
 def _most_telling(error: EveryAddressFailed, label: str, stale_age: float | None) -> tuple[Failure, OSError]:
