@@ -188,12 +188,10 @@ def test_a_provider_without_its_region_is_a_mistake(ways: Ways) -> None:
     assert ways(provider="ses", host="email-smtp.eu-west-1.amazonaws.com").config.pool.max_idle == 8
 
 
-def test_a_settings_profile_under_a_keyword(ways: Ways) -> None:
+def test_a_settings_profile_under_a_keyword() -> None:
     """Settings of our own count beside a provider given by keyword."""
-    if ways.way != "keywords":
-        pytest.skip("about keywords")
     with legacy_settings(EMAIL_POOL_TIMEOUT=7, EMAIL_PROVIDER="ses:eu-west-1"):
-        config = ways(provider="microsoft365").config
+        config = by_hand(RobustSMTPEmailBackend, provider="microsoft365").config
     assert (config.host, config.pool.size, config.pool.wait) == ("smtp.office365.com", 3, 7)
 
 
