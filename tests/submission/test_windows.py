@@ -204,7 +204,7 @@ def test_a_deadline_between_two_mails_ends_the_batch_there(window: int) -> None:
         assert begun <= window
         client.close()
         server.wait_for(lambda server: server.transcript().closed)
-        assert server.commands["MAIL"] == begun
+        assert server.commands["MAIL"] <= begun
 
 
 def test_an_iterable_that_raises_does_so_after_what_was_under_way() -> None:
