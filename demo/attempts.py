@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ class Attempt:
     """One attempt of the task; ``retry_in`` is in seconds and None when no other was needed."""
 
     number: int
-    of: int
     time: float
     status: str
     phase: str
@@ -27,22 +26,19 @@ class Attempt:
 
 def attempts_in(records: Iterable[Record]) -> list[Attempt]:
     """Return the attempts in order."""
-    found: dict[int, Attempt] = {}
-    for record in records:
-        extra = record.extra
-        if record.logger == "authentication.verification.emails" and "status" in extra:
-            found[extra["attempt"]] = Attempt(
-                number=extra["attempt"],
-                of=extra["attempts"],
-                time=record.time,
-                status=extra["status"],
-                phase=extra["phase"],
-                detail=_short(extra["detail"]),
-                message_id=extra["message_id"],
-            )
-        elif "retry_in" in extra and extra.get("attempt") in found:
-            found[extra["attempt"]] = replace(found[extra["attempt"]], retry_in=extra["retry_in"])
-    return [found[number] for number in sorted(found)]
+    return [
+        Attempt(
+            number=record.extra["attempt"],
+            time=record.time,
+            status=record.extra["status"],
+            phase=record.extra["phase"],
+            detail=_short(record.extra["detail"]),
+            message_id=record.extra["message_id"],
+            retry_in=record.extra["retry_in"],
+        )
+        for record in records
+        if record.logger == "authentication.verification.emails" and "attempt" in record.extra
+    ]
 
 
 def _short(detail: str) -> str:

@@ -110,7 +110,7 @@ class Display:
             table.add_column(heading, overflow="fold", justify="right" if heading in {"At", "Next one in"} else "left")
         for attempt in attempts:
             table.add_row(
-                f"{attempt.number} of {attempt.of}",
+                f"{attempt.number}",
                 f"{attempt.time - self._begin:.1f} s",
                 Text(*_STATUS_STYLES.get(attempt.status, (attempt.status, "bold red"))),
                 attempt.phase if attempt.status != "success" else "",

@@ -11,7 +11,7 @@ import os
 from e_commerce_api.settings import *  # noqa: F403 - a settings module extends another one
 from e_commerce_api.settings import LOGGING
 
-EMAIL_BACKEND = "demo.dns.BackendWithDemoDns"
+EMAIL_BACKEND = EMAIL_OUTBOX_BACKEND = "demo.dns.BackendWithDemoDns"
 
 CELERY_BEAT_MAX_LOOP_INTERVAL = 0.2  # seconds; how soon the embedded beat notices that it is to stop
 

@@ -1,13 +1,16 @@
-"""A customer's side of the shop's API."""
+"""A customer's side of the shop's API, as an app speaks to it."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+
+SIGN_UP = "/_allauth/app/v1/auth/signup"
+VERIFY = "/_allauth/app/v1/auth/email/verify"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,27 +21,37 @@ class Answer:
     body: dict[str, Any]
     seconds: float
 
+    @property
+    def waits_for_code(self) -> bool:
+        """Whether it says: now enter the code from the mail. The status of that is 401, not logged in yet."""
+        flows = self.body.get("data", {}).get("flows", [])
+        return any(flow["id"] == "verify_email" and flow.get("is_pending") for flow in flows)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Shop:
-    """The API at ``url``."""
+    """The API at ``url``; ``token`` is this customer's session."""
 
     url: str
+    token: str = field(default="", repr=False)
 
     def register(self, email: str, password: str) -> Answer:
         """Open an account."""
-        return self._post("/api/register/", {"email": email, "password": password})
+        return self._post(SIGN_UP, {"email": email, "password": password})
 
-    def verify(self, email: str, code: str) -> Answer:
+    def verify(self, code: str) -> Answer:
         """Enter the code from the mail."""
-        return self._post("/api/verify/", {"email": email, "code": code})
+        return self._post(VERIFY, {"key": code})
 
     def _post(self, path: str, body: dict[str, str]) -> Answer:
         begin = time.perf_counter()
+        headers = {"Content-Type": "application/json", **({"X-Session-Token": self.token} if self.token else {})}
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
         try:
-            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            connection.request("POST", path, json.dumps(body), headers)
             response = connection.getresponse()
-            return Answer(response.status, json.loads(response.read()), time.perf_counter() - begin)
+            answer = Answer(response.status, json.loads(response.read()), time.perf_counter() - begin)
         finally:
             connection.close()
+        self.token = answer.body.get("meta", {}).get("session_token") or self.token
+        return answer

@@ -12,7 +12,7 @@ import secrets
 import tempfile
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -41,6 +41,8 @@ class Environment(BaseSettings):
     debug: bool = False
     secret_key: SecretStr | None = None
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("localhost", "127.0.0.1", "[::1]")
+    public_url: str = "http://localhost:8000"
+    trusted_proxy_count: Annotated[int, Field(ge=0)] = 0
     data_folder: Path = BASE_DIR / "var"
     log_level: str = "INFO"
 
@@ -81,21 +83,39 @@ class Environment(BaseSettings):
         """Let ALLOWED_HOSTS be written as people write it: separated by commas."""
         return tuple(host.strip() for host in value.split(",") if host.strip()) if isinstance(value, str) else value
 
+    @field_validator("public_url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        """Links in mails start with it, so it is a place and nothing more."""
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("PUBLIC_URL is a scheme and a host, like https://shop.example")
+        return value.rstrip("/")
+
     @model_validator(mode="after")
     def _require_shared_secret(self) -> Self:
-        """Codes are derived from SECRET_KEY, so processes on several machines must have the same one."""
+        """What one process signs another must be able to check: processes on several machines need the same key."""
         if self.secret_key is None and (self.postgres_host or self.redis_host):
             raise ValueError("SECRET_KEY must be set where PostgreSQL or Redis is used: all processes must share it.")
         return self
 
     @property
+    def https(self) -> bool:
+        """Whether customers come by HTTPS: then no cookie and no page goes without it."""
+        return self.public_url.startswith("https://")
+
+    @property
     def broker_url(self) -> str:
         """Celery's broker, with the password where there is one: for Celery alone, never to be logged."""
+        return self.redis_url(self.redis_db) or "filesystem://"
+
+    def redis_url(self, database: int) -> str | None:
+        """Return the URL of one of Redis' databases; None without a Redis."""
         if self.redis_host is None:
-            return "filesystem://"
+            return None
         password = self.redis_password.get_secret_value()
         login = f":{quote(password, safe='')}@" if password else ""
-        return f"redis://{login}{self.redis_host}:{self.redis_port}/{self.redis_db}"
+        return f"redis://{login}{self.redis_host}:{self.redis_port}/{database}"
 
     def signing_key(self) -> str:
         """Return SECRET_KEY, or a random one that is made once and kept in the data folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import idna
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from django.utils import timezone
@@ -13,9 +14,16 @@ def canonical_email(address: str) -> str:
     """Return the one form in which an address is stored and compared.
 
     Letter case is dropped: no large provider tells ``Ann@`` from ``ann@``, and two accounts that differ by it are an
-    attack more often than two people. Dots and ``+tags`` stay: folding them would merge different people's accounts.
+    attack more often than two people. A domain is written as DNS has it, so that ``bücher.example`` and
+    ``xn--bcher-kva.example`` are one. Dots and ``+tags`` stay: folding them would merge different people's accounts.
     """
-    return address.strip().casefold()
+    local, at, domain = address.strip().rpartition("@")
+    if not domain.isascii():
+        try:
+            domain = idna.encode(domain, uts46=True).decode()
+        except idna.IDNAError:
+            return address.strip().lower()  # no domain at all; the validators say so
+    return f"{local}{at}{domain}".lower()
 
 
 class UserManager(BaseUserManager["User"]):
@@ -38,10 +46,11 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """An account. ``email_verified_at`` is None until its owner has shown that the mails arrive."""
+    """An account. Whether its address is proven stands in allauth's ``EmailAddress``; unproven, nobody can log in."""
 
     email = models.EmailField(max_length=254, unique=True)
-    email_verified_at = models.DateTimeField(null=True, blank=True)
+    language = models.CharField(max_length=16, blank=True)
+    """In which the customer is written to: that of his registration. Empty: the project's."""
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     date_joined = models.DateTimeField(default=timezone.now)

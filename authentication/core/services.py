@@ -1,43 +1,37 @@
-"""Changes to accounts, each one transaction."""
+"""Changes to accounts, each one transaction. What allauth does by itself (sign-up, reset, ...) is not repeated here."""
 
 from __future__ import annotations
 
-from django.contrib.auth.hashers import make_password
-from django.contrib.auth.password_validation import validate_password
-from django.db import IntegrityError, transaction
+from datetime import timedelta
+from typing import Final
+
+from allauth.account.models import EmailAddress
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from authentication.core.models import User, canonical_email
+from authentication.core.models import User
+
+UNVERIFIED_KEPT: Final = timedelta(days=7)
+"""After which an address that nobody has proven is free again, for its owner."""
 
 
-def create_user(*, email: str, password: str) -> tuple[User, bool]:
-    """Return the account of this address and whether it is new; an account that was there is not changed.
+@transaction.atomic
+def delete_account(*, user: User) -> None:
+    """Remove the account and all that hangs on it, its sessions included."""
+    user.delete()
 
-    Both ways cost one password hash, so that the time taken does not tell whether an address is known.
 
-    Raises:
-        ValidationError: the password is too weak.
+@transaction.atomic
+def purge_unverified(*, older_than: timedelta = UNVERIFIED_KEPT) -> int:
+    """Remove the accounts whose address was never proven, and sessions that have expired; returns how many accounts.
+
+    Somebody may have registered with an address that is not his. Its owner ignores the mail, and is not kept from
+    registering himself for longer than this.
     """
-    validate_password(password, User(email=canonical_email(email)))
-    hashed = make_password(password)
-    try:
-        with transaction.atomic():
-            return User.objects.create(email=canonical_email(email), password=hashed), True
-    except IntegrityError:
-        return User.objects.get(email=canonical_email(email)), False
-
-
-def mark_email_verified(*, user: User) -> None:
-    """Remember that the owner of the account receives what is mailed to its address."""
-    User.objects.filter(pk=user.pk, email_verified_at=None).update(email_verified_at=timezone.now())
-
-
-def change_password(*, user: User, password: str) -> None:
-    """Set a new password.
-
-    Raises:
-        ValidationError: it is too weak.
-    """
-    validate_password(password, user)
-    user.set_password(password)
-    user.save(update_fields=["password"])
+    now = timezone.now()
+    Session.objects.filter(expire_date__lt=now).delete()
+    proven = EmailAddress.objects.filter(user=OuterRef("pk"), verified=True)
+    unproven = User.objects.filter(~Exists(proven), date_joined__lt=now - older_than, is_staff=False, last_login=None)
+    return unproven.delete()[1].get(User._meta.label, 0)

@@ -1,4 +1,4 @@
-"""Registers the verification by code with Django."""
+"""Registers the verification by e-mail with Django."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from django.apps import AppConfig
 
 
 class VerificationConfig(AppConfig):
-    """The codes, the two mail tasks and their templates."""
+    """The mails to customers, their tasks, templates and start-up checks."""
 
     name = "authentication.verification"
     label = "verification"
     verbose_name = "Verification by e-mail"
+
+    def ready(self) -> None:
+        """Register the checks, and have each attempt at a mail logged."""
+        from authentication.verification import checks  # noqa: F401 - registers itself
+        from authentication.verification.emails import log_attempt
+        from robust_email.outbox.signals import settled
+
+        settled.connect(log_attempt, dispatch_uid="authentication.verification.emails")

@@ -1,124 +1,118 @@
-"""The mails with codes: how they look, and what the relay said about them.
-
-``send_code_email`` makes one attempt and always returns an outcome; whether and when there is another is decided by
-``handover.py``. The mail of one code is the same octets in each attempt (Message-ID, Date and boundary come from the
-row), so that a receiver who gets it twice can see that it is one mail.
-"""
+"""The mails to customers: how they look (``build_email``), and what the log says of each attempt at one of them."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from dataclasses import asdict, dataclass
-from email.utils import format_datetime, parseaddr
+from email.utils import make_msgid, parseaddr
 from typing import TYPE_CHECKING, Any, Final
 
+import css_inline
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
+from django.utils import timezone, translation
 
-from authentication.verification.models import Purpose
-from authentication.verification.outcomes import MailOutcome, outcome_of
+from robust_email.outbox.states import State
+from robust_email.smtp import Scope, error_for
 
 if TYPE_CHECKING:
-    from authentication.verification.models import VerificationCode
+    from collections.abc import Mapping
+
+    from robust_email.outbox.models import OutboxMessage
+    from robust_email.smtp import SubmissionReport
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Wording:
-    """What differs between the mails: the subject and the templates, ``<template>.txt`` and ``<template>.html``."""
-
-    subject: str
-    template: str
+# What is not an inline style (the dark colours, behind a media query) stays in the head; nothing is fetched.
+_inliner: Final = css_inline.CSSInliner(keep_style_tags=False, keep_at_rules=True, load_remote_stylesheets=False)
 
 
-WORDINGS: Final = {
-    Purpose.VERIFY_EMAIL: Wording("Confirm your e-mail address", "verification/verify_email"),
-    Purpose.RESET_PASSWORD: Wording("Choose a new password", "verification/reset_password"),
-}
+def shop_name() -> str:
+    """Return what customers call us: the name in ``DEFAULT_FROM_EMAIL``."""
+    return parseaddr(settings.DEFAULT_FROM_EMAIL)[0] or "Shop"
 
 
-class CodeEmail(EmailMultiAlternatives):
-    """A mail that serialises to the same octets every time: Django draws the MIME boundary at random."""
-
-    boundary = ""
-
-    def message(self, **kwargs: Any) -> Any:  # noqa: ANN401 - arguments and class differ between 5.2 and 6.0
-        """Build the MIME tree as Django does, with a boundary that stays."""
-        tree = super().message(**kwargs)
-        tree.set_boundary(self.boundary)
-        return tree
-
-
-def send_code_email(*, code: VerificationCode, attempt: int, attempts: int) -> MailOutcome:
-    """Make attempt number ``attempt`` (from 1, of ``attempts``) to hand the mail over, and log it.
-
-    Never raises for what a relay or a network does.
-    """
-    message = build_code_email(code)
-    outcome = outcome_of(message)
-    _log(outcome, code=code, attempt=attempt, attempts=attempts)
-    return outcome
-
-
-def build_code_email(code: VerificationCode) -> CodeEmail:
-    """Return the mail for a code, with text and HTML."""
-    wording = WORDINGS[Purpose(code.purpose)]
-    context = {
-        "code": code.code,
-        "expires_at": code.expires_at,
-        "minutes": round((code.expires_at - code.created_at).total_seconds() / 60),
-        "shop": parseaddr(settings.DEFAULT_FROM_EMAIL)[0] or "the shop",
-    }
-    identity = _identity(code)
-    message = CodeEmail(
-        subject=wording.subject,
-        body=render_to_string(f"{wording.template}.txt", context),
+def build_email(
+    *, template: str, to: str, language: str, context: Mapping[str, Any] | None = None
+) -> EmailMultiAlternatives:
+    """Render ``<template>_subject.txt``, ``_message.txt`` and ``_message.html`` in the customer's language."""
+    with translation.override(language or settings.LANGUAGE_CODE):
+        values = {
+            "shop": shop_name(),
+            "language": translation.get_language(),
+            "direction": "rtl" if translation.get_language_bidi() else "ltr",
+            **(context or {}),
+        }
+        subject = " ".join(render_to_string(f"{template}_subject.txt", values).split())
+        text = render_to_string(f"{template}_message.txt", values).strip() + "\n"
+        html = _inliner.inline(render_to_string(f"{template}_message.html", values))
+    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
+    message = EmailMultiAlternatives(
+        subject=subject,
+        body=text,
         from_email=settings.DEFAULT_FROM_EMAIL,
-        to=[code.user.email],
+        to=[to],
         headers={
-            "Message-ID": message_id_of(code),
-            "Date": format_datetime(code.created_at),
+            "Message-ID": make_msgid(domain=domain),
             "Auto-Submitted": "auto-generated",  # RFC 3834 5: no holiday reply to this
         },
     )
-    message.attach_alternative(render_to_string(f"{wording.template}.html", context), "text/html")
-    message.boundary = f"=_{identity}"
+    message.attach_alternative(html, "text/html")
     return message
 
 
-def message_id_of(code: VerificationCode) -> str:
-    """Return the Message-ID of the mail of this purpose, customer and code, the same in each attempt."""
-    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
-    return f"<{code.purpose}.{_identity(code)}@{domain}>"
+def log_attempt(*, message: OutboxMessage, report: SubmissionReport | None, **_: object) -> None:
+    """Write one line per attempt: its number, what it came to, and whether another one follows.
 
-
-def _identity(code: VerificationCode) -> str:
-    """Return a name for this code that tells nothing about it or its customer."""
-    return hashlib.sha256(f"{code.purpose}:{code.user_id}:{code.nonce}".encode()).hexdigest()[:24]
-
-
-def _log(outcome: MailOutcome, *, code: VerificationCode, attempt: int, attempts: int) -> None:
-    """One line per attempt: the number of the attempt, what it came to, and whether another one makes sense."""
-    level, words = _WORDS[outcome.status]
+    Listens to ``outbox.signals.settled``; ``message`` is the row as the attempt began, with its new state.
+    """
+    number = message.attempts + 1
+    status = _status(message, report)
+    words, level = _MEANINGS[status]
+    detail = message.reason if report is None else _detail(report)
+    due = message.next_attempt_at
+    wait = None if due is None else max(0.0, (due - timezone.now()).total_seconds())
     logger.log(
         level,
-        "E-mail attempt %d/%d for %s: %s: %s",
-        attempt,
-        attempts,
-        code,
+        "E-mail attempt %d for %s mail %s: %s: %s%s",
+        number,
+        message.kind or "a",
+        message.message_id,
         words,
-        outcome.detail,
-        extra={**asdict(outcome), "attempt": attempt, "attempts": attempts, "code_id": code.pk},
+        detail,
+        "" if wait is None else f" (next attempt in {wait:.1f} s)",
+        extra={
+            "attempt": number,
+            "status": status,
+            "detail": detail,
+            "phase": report.decisive.phase.value if report is not None else "",
+            "message_id": message.message_id,
+            "outbox_message": str(message.pk),
+            "retry_in": wait,
+        },
     )
 
 
-_WORDS: Final = {
-    "success": (logging.INFO, "accepted"),
-    "deferred": (logging.WARNING, "transient failure, safe to try again"),
-    "in-doubt": (logging.WARNING, "in doubt, the server may have it"),
-    "refused": (logging.ERROR, "permanent failure, trying again cannot help"),
-    "misconfigured": (logging.CRITICAL, "configuration mistake, a person has to act"),
+def _detail(report: SubmissionReport) -> str:
+    """Say what happened, with addresses masked: the error that the direct backend would have raised says it best."""
+    error = error_for(report)
+    return f"by {report.endpoint} in {report.seconds:.2f} s" if error is None else str(error)
+
+
+def _status(message: OutboxMessage, report: SubmissionReport | None) -> str:
+    if message.state in {State.ACCEPTED, State.PARTLY}:
+        return "success"
+    if report is None:
+        return "refused"
+    if report.decisive.scope is Scope.CONFIGURATION:
+        return "misconfigured"
+    return report.decisive.disposition.value
+
+
+_MEANINGS: Final = {
+    "success": ("accepted", logging.INFO),
+    "deferred": ("transient failure, safe to try again", logging.WARNING),
+    "in-doubt": ("in doubt, the server may have it", logging.WARNING),
+    "refused": ("permanent failure, trying again cannot help", logging.ERROR),
+    "misconfigured": ("configuration mistake, a person has to act", logging.CRITICAL),
 }

@@ -1,125 +1,114 @@
-"""Issue and redeem codes. Each function is one transaction; nothing here waits for a mail or a broker.
+"""Mail to a customer: rendered, and written into the outbox in the caller's transaction. Nothing here waits for a relay.
 
-No answer and no time taken tells whether an address is known: both ways do the same expensive thing, one password hash.
+Whoever asks for a code must not learn from it whether an address is known. So where there is nobody to write to, or
+the day's limit is reached, the same mail is rendered and written all the same, and then taken back
+(``pretend_to_mail``): the same statements, the same work, no mail.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+import hashlib
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
-from django.utils import timezone
+from django.utils import timezone, translation
 
-from authentication.core import selectors as accounts
-from authentication.core import services as account_services
-from authentication.verification import codes, selectors
-from authentication.verification.enqueueing import enqueue_on_commit
-from authentication.verification.models import Purpose, VerificationCode
+from authentication.core.models import User
+from authentication.verification import selectors
+from authentication.verification.emails import build_email
+from robust_email import outbox
+from robust_email.outbox import wakeup
+from robust_email.outbox.models import OutboxMessage, Priority
 
 if TYPE_CHECKING:
-    from authentication.core.models import User
+    from collections.abc import Mapping
+
+    from django.core.mail import EmailMultiAlternatives
+
+    from authentication.verification.kinds import Kind
+
+MAILS_A_DAY: Final = 10
+"""To one address, of the kinds that anybody can cause. Counted in the database: no cache, no proxy and no number of
+senders gets around it."""
+NOBODY: Final = "nobody@invalid.invalid"
+"""Whom a mail that is taken back was for."""
 
 
-@dataclass(frozen=True, slots=True)
-class CodeRules:
-    """How long a code of one purpose lives, and how soon the next may be asked for."""
-
-    lifetime: timedelta
-    cool_down: timedelta = timedelta(seconds=60)
+class _TakeBack(Exception):
+    """Rolls back one mail and nothing else."""
 
 
-RULES: Final = {
-    # Long enough for the whole retry schedule (17 minutes) and a slow reader.
-    Purpose.VERIFY_EMAIL: CodeRules(lifetime=timedelta(minutes=60)),
-    # Whoever reads this code owns the account; the last retry may come too late for it, on purpose.
-    Purpose.RESET_PASSWORD: CodeRules(lifetime=timedelta(minutes=15)),
-}
-MAX_GUESSES: Final = 5
-"""Wrong codes after which a code is dead and a new one must be mailed."""
+def mail_customer(
+    *,
+    kind: Kind,
+    template: str,
+    to: str,
+    context: Mapping[str, Any] | None = None,
+    expires_at: datetime | None = None,
+) -> OutboxMessage | None:
+    """Write one mail into the outbox; None if the address has had its share of today.
 
-
-@transaction.atomic
-def register_customer(*, email: str, password: str) -> None:
-    """Create the account if there is none, and mail a verification code unless the address is verified.
-
-    Raises:
-        ValidationError: the password is too weak.
+    ``expires_at`` is when the code in it dies, ``kind.lifetime`` from now if not given. A mail with a code takes the
+    place of the one of the same kind that still waits.
     """
-    user, _ = account_services.create_user(email=email, password=password)
-    if user.is_active and user.email_verified_at is None:
-        issue_code(user=user, purpose=Purpose.VERIFY_EMAIL)
+    return _mail(kind, template, to, context or {}, expires_at, send=True)
 
 
-@transaction.atomic
-def request_password_reset(*, email: str) -> None:
-    """Mail a reset code if there is an account of this address."""
-    user = accounts.user_with_email(email)
-    if user is not None:
-        issue_code(user=user, purpose=Purpose.RESET_PASSWORD)
+def pretend_to_mail(*, kind: Kind, template: str) -> None:
+    """Do everything that a mail costs, for nobody."""
+    _mail(kind, template, NOBODY, {"code": "XXXX-XXXX"}, None, send=False)
 
 
-@transaction.atomic
-def issue_code(*, user: User, purpose: Purpose) -> VerificationCode | None:
-    """Replace the code that is out by a new one and enqueue its mail; None within the cool-down of the last one."""
+def _mail(
+    kind: Kind, template: str, to: str, context: Mapping[str, Any], expires_at: datetime | None, *, send: bool
+) -> OutboxMessage | None:
     now = timezone.now()
-    rules = RULES[purpose]
-    # Two requests at once take turns here, so that one mail goes out and not two.
-    type(user).objects.select_for_update().get(pk=user.pk)
-    current = selectors.live_code(user=user, purpose=purpose)
-    if current is not None:
-        if now < current.created_at + rules.cool_down:
-            return None
-        _end(current)
-    code = VerificationCode.objects.create(
-        user=user, purpose=purpose, created_at=now, mail_due_at=now, expires_at=now + rules.lifetime
+    if kind.lifetime is not None:
+        # A code that is about to die may still go: the worker looks at the time once more.
+        expires_at = max(expires_at or now + kind.lifetime, now + timedelta(seconds=1))
+    language = selectors.language_of(to) or translation.get_language() or ""
+    minutes = round((expires_at - now).total_seconds() / 60) if expires_at else None
+    message = build_email(
+        template=template,
+        to=to,
+        language=language,
+        context={"now": now, "expires_at": expires_at, "minutes": minutes, **context},
     )
-    enqueue_on_commit(code)
-    return code
+    capped = kind.capped and selectors.capped_mails_of_a_day(to) >= MAILS_A_DAY
+    pk: UUID | None = None
+    try:
+        with transaction.atomic():
+            row = _enqueue(message, kind, to, expires_at)
+            pk = row.pk
+            if capped or not send:
+                raise _TakeBack
+    except _TakeBack:
+        transaction.on_commit(partial(wakeup.notify, [pk] if pk else []), robust=True)
+        return None
+    return row
 
 
-def verify_email(*, email: str, code: str) -> bool:
-    """Mark the address as verified if the code is the one that was mailed to it; a code works once."""
-    user = accounts.user_with_email(email)
-    if user is None or not redeem(user=user, purpose=Purpose.VERIFY_EMAIL, code=code):
-        return False
-    account_services.mark_email_verified(user=user)
-    return True
-
-
-@transaction.atomic
-def reset_password(*, email: str, code: str, password: str) -> bool:
-    """Set the password if the code is the one that was mailed; a code works once.
-
-    Raises:
-        ValidationError: the password is too weak. The code remains good.
-    """
-    user = accounts.user_with_email(email)
-    if user is None or not redeem(user=user, purpose=Purpose.RESET_PASSWORD, code=code):
-        return False
-    account_services.change_password(user=user, password=password)
-    account_services.mark_email_verified(user=user)
-    return True
-
-
-def redeem(*, user: User, purpose: Purpose, code: str) -> bool:
-    """Use the code up. Each call is counted before it is looked at, so that guesses at the same time count too."""
-    row = selectors.live_code(user=user, purpose=purpose)
-    if row is None or not _count_guess(row):
-        return False
-    return codes.same_code(row.code, code) and _end(row)
-
-
-def _count_guess(row: VerificationCode) -> bool:
-    """Count one guess; False when the code is dead."""
-    alive = VerificationCode.objects.filter(
-        pk=row.pk, ended_at=None, expires_at__gt=timezone.now(), guesses__lt=MAX_GUESSES
+def _enqueue(message: EmailMultiAlternatives, kind: Kind, to: str, expires_at: datetime | None) -> OutboxMessage:
+    # Hashed, since an address may be longer than the key.
+    key = hashlib.sha256(f"{kind.name}:{to}".encode()).hexdigest() if kind.secret else None
+    return outbox.enqueue(
+        message,
+        kind=kind.name,
+        expires_at=expires_at,
+        supersede_key=key,
+        sensitive=kind.secret,
+        priority=Priority.HIGH,
     )
-    return alive.update(guesses=F("guesses") + 1) == 1
 
 
-def _end(row: VerificationCode) -> bool:
-    """Let the code be good no more; False if somebody else was faster."""
-    return VerificationCode.objects.filter(pk=row.pk, ended_at=None).update(ended_at=timezone.now()) == 1
+def pretend_to_register() -> None:
+    """Do what a new account costs in the database, and take it back: a known address must not answer faster."""
+    try:
+        with transaction.atomic():
+            User.objects.create_user(NOBODY, "as expensive as a real one")
+            raise _TakeBack
+    except _TakeBack:
+        pass

@@ -1,15 +1,15 @@
-"""Fixtures of the reference service's tests: a customer, his code, and a relay that the settings point at."""
+"""Fixtures of the reference service's tests: customers on their devices, their mails, and a relay."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.core.cache import cache
 
 from authentication.core.models import User
-from authentication.verification.models import Purpose, VerificationCode
-from authentication.verification.services import issue_code
+from tests.service.customers import ADDRESS, PASSWORD, Device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from robust_email.testing import Fault, ScriptedServer
     from robust_email.testing.pytest_plugin import ServerFactory
 
-PASSWORD = "CANARY-password-of-the-customer"
-ADDRESS = "canary.customer@customer.example"
-
 BACKEND = "authentication.core.email_backend.RobustSMTPEmailBackend"
 """pytest-django puts Django's outbox in its place; the relay fixture puts it back."""
 
@@ -29,10 +26,12 @@ BACKEND = "authentication.core.email_backend.RobustSMTPEmailBackend"
 @pytest.fixture(autouse=True)
 def quick_settings(settings: Settings) -> None:
     """Retry at once, and give up soon: no test waits for a schedule."""
-    settings.EMAIL_TASK_RETRY_SCALE = 0
+    settings.EMAIL_OUTBOX_RETRY_SCHEDULE = [0, 0, 0, 0, 0]
     settings.EMAIL_CONNECTION_RETRY_DELAY = 0
     settings.EMAIL_TIMEOUT = 5
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    settings.EMAIL_OUTBOX_WAKEUP = "none"
     cache.clear()
 
 
@@ -42,7 +41,7 @@ def relay(smtp_faults: ServerFactory, settings: Settings) -> Callable[..., Scrip
 
     def start(*faults: Fault, **fields: object) -> ScriptedServer:
         server = smtp_faults(*faults, **fields)
-        settings.EMAIL_BACKEND = BACKEND
+        settings.EMAIL_BACKEND = settings.EMAIL_OUTBOX_BACKEND = BACKEND
         settings.EMAIL_HOST = server.host
         settings.EMAIL_PORT = server.port
         settings.EMAIL_USE_TLS = settings.EMAIL_USE_SSL = False
@@ -53,14 +52,14 @@ def relay(smtp_faults: ServerFactory, settings: Settings) -> Callable[..., Scrip
 
 
 @pytest.fixture
-def customer(db: None) -> User:
-    """Give a customer whose address is not verified."""
-    return User.objects.create_user(ADDRESS, PASSWORD)
+def device(db: None) -> Device:
+    """Give the phone or computer of somebody who was never here."""
+    return Device()
 
 
 @pytest.fixture
-def code(customer: User) -> VerificationCode:
-    """Give the code that was just issued to the customer; no task was enqueued, since the test never commits."""
-    issued = issue_code(user=customer, purpose=Purpose.VERIFY_EMAIL)
-    assert issued is not None
-    return issued
+def customer(db: None) -> User:
+    """Give a customer whose address is proven."""
+    user = User.objects.create_user(ADDRESS, PASSWORD)
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    return user

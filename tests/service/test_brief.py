@@ -73,3 +73,12 @@ def test_a_connection_error_reads_as_in_the_brief(tmp_path: Path) -> None:
     assert "SMTP connection error on attempt 1/3: " in output
     assert "SMTP connection error on attempt 3/3: " in output
     assert "ConnectionRefused" in output
+
+
+def test_3_monitor_celery_logs() -> None:
+    """``docker logs celery-1 -f`` is the worker's log: the container has that name, and logs what the brief looks for."""
+    compose = (ROOT / "compose.yaml").read_text()
+    assert "container_name: celery-1" in compose
+    assert "worker, --loglevel=INFO" in compose
+    # What it shows (`SMTP connection established successfully`, the retries, `succeeded in`) is tested with a real
+    # worker in test_worker.py.

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from django.views.debug import get_exception_reporter_filter
 from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
 
+from authentication.verification.checks import check_accounts
 from e_commerce_api.env import Environment, kept_random_key
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,6 +102,7 @@ def test_error_pages_hide_the_brokers_url() -> None:
     shown = get_exception_reporter_filter(None).get_safe_settings()
     assert set(shown["CELERY_BROKER_URL"]) == {"*"}
     assert set(shown["EMAIL_HOST_PASSWORD"]) == {"*"}
+    assert "CANARY" not in str(shown)
 
 
 def test_a_password_with_any_letter_fits_into_the_brokers_url(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,3 +137,75 @@ def test_env_example_has_every_variable_with_its_default(monkeypatch: pytest.Mon
     for name in Environment.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     assert FromExample().model_dump() == FromVariables().model_dump()
+
+
+PRODUCTION = {
+    "PUBLIC_URL": "https://shop.example",
+    "ALLOWED_HOSTS": "shop.example",
+    "SECRET_KEY": "CANARY-" + "k9" * 30,
+    "REDIS_HOST": "127.0.0.1",
+    "TRUSTED_PROXY_COUNT": "1",
+}
+
+
+def check_deploy(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the check of a production's settings, where a warning is a failure."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env={**os.environ, "ENV_FILE": str(tmp_path / "no.env"), "DATA_FOLDER": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_check_deploy_is_clean_in_production(tmp_path: Path) -> None:
+    """With an HTTPS address, Redis and a key: no warning, and nothing secret in the output."""
+    done = check_deploy(tmp_path, **PRODUCTION)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "CANARY" not in done.stdout + done.stderr
+
+
+def test_check_deploy_finds_a_shop_without_https(tmp_path: Path) -> None:
+    """The same over http:// fails."""
+    done = check_deploy(tmp_path, **{**PRODUCTION, "PUBLIC_URL": "http://shop.example"})
+    assert done.returncode != 0
+    assert "security.W012" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "number"),
+    [
+        ("SESSION_ENGINE", "django.contrib.sessions.backends.signed_cookies", "E002"),
+        ("ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS", True, "E003"),
+        ("CACHES", {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}, "E004"),
+        ("ACCOUNT_PASSWORD_RESET_BY_CODE_TIMEOUT", 3600, "E006"),
+        ("ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED", False, "E006"),
+        ("HEADLESS_FRONTEND_URLS", {"account_signup": "/relative"}, "E001"),
+    ],
+)
+def test_v05_v23_a_setting_with_a_hole_is_refused_at_start(
+    settings: Settings, setting: str, value: object, number: str
+) -> None:
+    """Each hole that was measured has a check."""
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache"}}
+    assert check_accounts() == []
+    setattr(settings, setting, value)
+    assert {found.id for found in check_accounts()} == {f"accounts.{number}"}
+
+
+def test_a_request_that_is_not_one_transaction_is_refused_at_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V28 depends on it."""
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache"}}
+    monkeypatch.setitem(settings.DATABASES["default"], "ATOMIC_REQUESTS", False)
+    assert {found.id for found in check_accounts()} == {"accounts.E005"}
+
+
+@pytest.mark.parametrize("value", ["shop.example", "ftp://shop.example", "https://shop.example/path", "https://"])
+def test_v19_the_public_address_is_a_scheme_and_a_host(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Links in mails begin with it, so nothing else is taken."""
+    with pytest.raises(ValidationError):
+        environment(monkeypatch, PUBLIC_URL=value)

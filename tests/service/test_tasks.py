@@ -1,196 +1,264 @@
-"""The mail tasks against real servers that misbehave, run eagerly; ``test_worker.py`` has the real worker."""
+"""The two mail tasks against a relay that misbehaves, in this process (V4, V12, V28-V30)."""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from allauth.account.signals import email_confirmation_sent
+from celery import current_app
 from celery.exceptions import Retry
 from django.utils import timezone
 
-from authentication.verification import handover, outcomes
-from authentication.verification.emails import message_id_of
-from authentication.verification.enqueueing import TASK_NAMES
-from authentication.verification.models import MailState, Purpose, VerificationCode
-from authentication.verification.services import redeem
-from authentication.verification.tasks import MailNotAccepted, send_password_reset_email, send_verification_email
+from authentication.core.models import User
+from authentication.verification import kinds
+from authentication.verification.services import mail_customer
+from authentication.verification.tasks import (
+    MailNotAccepted,
+    purge,
+    send_password_reset_email,
+    send_verification_email,
+    sweep,
+)
+from e_commerce_api import settings as project
+from robust_email.outbox.conf import outbox_settings
+from robust_email.outbox.models import OutboxMessage
+from robust_email.outbox.services.claims import claim
+from robust_email.outbox.services.operating import cancel
+from robust_email.outbox.states import State
 from robust_email.testing import At, Close, Extensions, Fault, Reply, ScriptedServer, TakeThenClose
+from tests.service.customers import ADDRESS, Device, mails
 
 if TYPE_CHECKING:
-    from celery import Task
     from pytest_django import Settings
 
 Relay = Callable[..., ScriptedServer]
 
-WITHOUT_CHUNKING = Extensions(chunking=False)
-"""So that there is a DATA to be answered wrongly."""
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ATTEMPT = "E-mail attempt"
 
 
-def run(code: VerificationCode, task: Task[Any, Any] = send_verification_email) -> dict[str, Any]:
-    """Run the task and, since the schedule is shortened to nothing, its retries; return what the last one returned."""
-    result = task.apply(args=(code.pk,))
-    code.refresh_from_db()
-    returned: dict[str, Any] = result.get(propagate=True)
-    return returned
+@pytest.fixture
+def mail() -> OutboxMessage:
+    """Give a mail with a code, as a registration writes it."""
+    row = mail_customer(
+        kind=kinds.VERIFICATION,
+        template="account/email/email_confirmation_signup",
+        to=ADDRESS,
+        context={"code": "WXRT-KPLM"},
+    )
+    assert row is not None
+    return row
 
 
-def test_an_accepted_mail_is_a_success(code: VerificationCode, relay: Relay) -> None:
-    """The task returns success with the Message-ID, as Celery's own log line shows it, and the row knows."""
+def run(row: OutboxMessage) -> dict[str, object]:
+    """Run the task with all its retries; raises what it ends with."""
+    try:
+        result: dict[str, object] = send_verification_email.apply(args=(str(row.pk),)).get()
+    finally:
+        row.refresh_from_db()
+    return result
+
+
+def test_an_accepted_mail_is_a_success(mail: OutboxMessage, relay: Relay, caplog: pytest.LogCaptureFixture) -> None:
+    """One attempt, the result that the brief shows, and the body with the code is gone."""
     server = relay()
-    assert run(code) == {"status": "success", "message_id": message_id_of(code), "attempt": 1}
-    assert [message.message_id for message in server.accepted] == [message_id_of(code)]
-    assert code.mail_state == MailState.ACCEPTED
+    with caplog.at_level("INFO", "authentication"):
+        result = run(mail)
+    (received,) = server.accepted
+    assert result == {"status": "success", "message_id": received.message_id, "message": str(mail.pk)}
+    assert (mail.state, mail.content) == (State.ACCEPTED, None)
+    assert f"{ATTEMPT} 1 for verification mail {received.message_id}: accepted" in caplog.text
 
 
-@pytest.mark.parametrize("at", [At.MAIL, At.RCPT, At.DATA])
-def test_a_transient_reply_is_tried_again(code: VerificationCode, relay: Relay, at: At) -> None:
-    """4yz and then 250: two attempts, one mail."""
-    server = relay(Fault(at, Reply("451 4.7.1 later"), times=1), extensions=WITHOUT_CHUNKING)
-    assert run(code)["attempt"] == 2
-    assert len(server.accepted) == 1
-
-
-def test_greylisting_at_the_end_of_data_is_tried_again(code: VerificationCode, relay: Relay) -> None:
-    """4yz in place of the final 250: the server does not have it, so it is submitted again."""
-    server = relay(Fault(At.BEFORE_FINAL, Reply("451 4.7.1 later"), times=1))
-    assert run(code)["attempt"] == 2
-    assert len(server.accepted) == 1
-
-
-def test_a_lost_session_is_tried_again(code: VerificationCode, relay: Relay, settings: Settings) -> None:
-    """A connection closed before the end of data is transient: the next attempt's mail is the only one."""
-    settings.EMAIL_CONNECTION_RETRY_ATTEMPTS = 1
-    server = relay(Fault(At.DATA, Close(), times=1), extensions=WITHOUT_CHUNKING)
-    assert run(code)["attempt"] == 2
-    assert len(server.accepted) == 1
-
-
-def test_a_name_that_does_not_resolve_is_tried_until_the_schedule_ends(
-    code: VerificationCode, settings: Settings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(At.MAIL, Reply("451 4.7.1 later"), times=2),
+        Fault(At.RCPT, Reply("450 4.2.0 greylisted"), times=2),
+        Fault(At.BEFORE_FINAL, Reply("452 4.3.1 no room"), times=2),
+    ],
+)
+def test_a_transient_failure_is_retried(
+    mail: OutboxMessage, relay: Relay, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A dead DNS is transient: six attempts, then given up, and an error that Celery shows as such."""
-
-    def no_answer(*_: object, **__: object) -> None:
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-
-    monkeypatch.setattr(socket, "getaddrinfo", no_answer)
-    settings.EMAIL_BACKEND = "authentication.core.email_backend.RobustSMTPEmailBackend"
-    settings.EMAIL_HOST = "mail.shop.test"
-    with pytest.raises(MailNotAccepted, match="deferred"):
-        run(code)
-    assert (code.mail_state, code.mail_attempts) == (MailState.GIVEN_UP, 6)
+    """4yz twice: two retries, one mail, one Message-ID, and each attempt is numbered in the log."""
+    server = relay(fault)
+    run(mail)
+    assert (mail.state, mail.attempts, len(server.accepted)) == (State.ACCEPTED, 3, 1)
+    words = [record.getMessage() for record in caplog.records if record.getMessage().startswith(ATTEMPT)]
+    assert [line.split()[2] for line in words[:2]] == ["1", "2"]
+    assert all("transient failure, safe to try again" in line for line in words[:2])
 
 
-@pytest.mark.parametrize("at", [At.MAIL, At.RCPT, At.BEFORE_FINAL])
-def test_a_permanent_reply_ends_it(code: VerificationCode, relay: Relay, at: At) -> None:
-    """5yz: one attempt, no retry, REFUSED."""
-    server = relay(Fault(at, Reply("550 5.1.1 no such user")))
-    with pytest.raises(MailNotAccepted, match="refused"):
-        run(code)
-    assert (code.mail_state, code.mail_attempts) == (MailState.REFUSED, 1)
-    assert server.accepted == []
+def test_a_permanent_failure_is_not_retried(
+    mail: OutboxMessage, relay: Relay, caplog: pytest.LogCaptureFixture
+) -> None:
+    """550: one attempt; the log says that trying again cannot help, and holds no address."""
+    server = relay(Fault(At.RCPT, Reply(f"550 5.1.1 <{ADDRESS}> unknown")))
+    with pytest.raises(MailNotAccepted) as raised:
+        run(mail)
+    assert (mail.state, mail.attempts, server.accepted) == (State.REFUSED, 1, [])
+    assert "permanent failure, trying again cannot help" in caplog.text
+    assert ADDRESS not in caplog.text + str(raised.value)
 
 
-def test_a_configuration_mistake_ends_it(code: VerificationCode, relay: Relay, settings: Settings) -> None:
-    """A refused log-in is not repeated: it would lock the account (S25) and cannot mend itself."""
-    server = relay(accounts={"shop": "right"})
-    settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "shop", "wrong"
-    with pytest.raises(MailNotAccepted, match="misconfigured"):
-        run(code)
-    assert code.mail_attempts == 1
-    assert server.connections == 1
-
-
-def test_a_mail_in_doubt_is_submitted_again_as_the_same_octets(code: VerificationCode, relay: Relay) -> None:
-    """The server took it and hung up (S20): the copy that follows is the same to the octet, under one Message-ID."""
-    server = relay(Fault(At.FINAL, TakeThenClose(), times=1))
-    assert run(code)["attempt"] == 2
-    first, second = server.accepted
-    assert first.data == second.data
-    assert first.message_id == message_id_of(code)
-    assert (code.mail_state, code.mail_may_have_arrived) == (MailState.ACCEPTED, True)
-
-
-def test_doubt_is_not_forgotten(code: VerificationCode, relay: Relay) -> None:
-    """In doubt once and deferred ever after ends as in doubt, not as given up: somebody may have the mail."""
-    relay(Fault(At.FINAL, TakeThenClose(), times=1), Fault(At.RCPT, Reply("451 4.7.1 later"), skip=1))
+def test_five_retries_and_no_sixth(mail: OutboxMessage, relay: Relay) -> None:
+    """451 for ever: six attempts, then given up."""
+    server = relay(Fault(At.RCPT, Reply("451 4.7.1 later")))
     with pytest.raises(MailNotAccepted):
-        run(code)
-    assert code.mail_state == MailState.IN_DOUBT
+        run(mail)
+    assert (mail.state, mail.attempts, server.accepted) == (State.DEAD, 6, [])
 
 
-def test_the_retry_waits_as_the_schedule_says(code: VerificationCode, relay: Relay, settings: Settings) -> None:
+def test_the_retry_waits_as_the_row_says(mail: OutboxMessage, relay: Relay, settings: Settings) -> None:
     """After the first failure Celery is told 60 seconds, and the row says the same."""
-    settings.EMAIL_TASK_RETRY_SCALE = 1
+    settings.EMAIL_OUTBOX_RETRY_SCHEDULE = [60, 120, 240, 300, 300]
     relay(Fault(At.RCPT, Reply("451 4.7.1 later")))
     before = timezone.now()
     with pytest.raises(Retry) as raised:
-        send_verification_email.apply(args=(code.pk,), throw=True)
-    code.refresh_from_db()
-    assert raised.value.when == 60
-    assert timedelta(seconds=60) <= code.mail_due_at - before < timedelta(seconds=65)
+        send_verification_email.apply(args=(str(mail.pk),), throw=True)
+    mail.refresh_from_db()
+    assert 59 <= raised.value.when <= 60
+    assert mail.next_attempt_at is not None
+    assert timedelta(seconds=59) <= mail.next_attempt_at - before < timedelta(seconds=65)
 
 
-def test_a_task_that_comes_twice_sends_once(code: VerificationCode, relay: Relay) -> None:
-    """A redelivered task finds the mail accepted and skips (V30)."""
+def test_a_mail_in_doubt_comes_again_as_the_same_octets(mail: OutboxMessage, relay: Relay) -> None:
+    """The server took it and hung up: the copy that follows is the same to the octet, under one Message-ID."""
+    server = relay(Fault(At.FINAL, TakeThenClose(), times=1))
+    run(mail)
+    first, second = server.accepted
+    assert first.data == second.data
+    assert (mail.state, mail.doubts) == (State.ACCEPTED, 1)
+
+
+def test_v04_a_relay_that_is_away_costs_a_registration_nothing(relay: Relay, settings: Settings) -> None:
+    """SMTP is not spoken in the request: the answer is the usual one, the row waits, and the mail comes later."""
     server = relay()
-    run(code)
-    assert run(code) == {"status": "skipped", "code_id": code.pk}
+    settings.EMAIL_PORT = 1
+    assert Device().sign_up().status_code == 401
+    (mail,) = mails()
+    with pytest.raises(MailNotAccepted):
+        run(mail)
+    mail.refresh_from_db()
+    assert mail.state == State.QUEUED, "an outage uses up no retry: the row still waits"
+    settings.EMAIL_PORT = server.port
+    assert run(mail)["status"] == "success"
+
+
+@pytest.mark.parametrize("spoiled", ["expired", "superseded", "cancelled", "gone"])
+def test_v12_a_code_that_is_of_no_use_is_not_mailed(mail: OutboxMessage, relay: Relay, spoiled: str) -> None:
+    """A late retry of a dead code speaks to no server."""
+    server = relay()
+    match spoiled:
+        case "expired":
+            OutboxMessage.objects.filter(pk=mail.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+        case "superseded":
+            mail_customer(
+                kind=kinds.VERIFICATION,
+                template="account/email/email_confirmation",
+                to=ADDRESS,
+                context={"code": "WXRT-KPLM"},
+            )
+        case "cancelled":
+            cancel(mail.pk)
+        case "gone":
+            OutboxMessage.objects.all().delete()
+    result = send_verification_email.apply(args=(str(mail.pk),)).get()
+    assert (result["status"], server.connections) == ("skipped", 0)
+
+
+def test_v12_an_expired_code_ends_as_expired(mail: OutboxMessage) -> None:
+    """The sweep says so, and removes its body."""
+    OutboxMessage.objects.filter(pk=mail.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    sweep.apply()
+    mail.refresh_from_db()
+    assert (mail.state, mail.content) == (State.EXPIRED, None)
+
+
+class NoSale(Exception):
+    """What a signal's receiver may raise."""
+
+
+def test_v28_a_registration_that_is_rolled_back_mails_nothing() -> None:
+    """An error after the mail was written: no account, no mail."""
+
+    def refuse(**_: object) -> None:
+        raise NoSale
+
+    email_confirmation_sent.connect(refuse)
+    try:
+        answer = Device().sign_up()
+    finally:
+        email_confirmation_sent.disconnect(refuse)
+    assert answer.status_code == 500
+    assert (mails(), User.objects.count()) == ([], 0)
+
+
+def test_v29_a_lost_wake_up_is_found_by_the_sweep(
+    mail: OutboxMessage, relay: Relay, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker took no task: half a minute later the sweep tells a worker, by the name of the mail's kind."""
+    relay()
+    assert mails(state="queued") == [mail]
+    OutboxMessage.objects.filter(pk=mail.pk).update(next_attempt_at=timezone.now() - timedelta(seconds=31))
+    told: list[tuple[str, object]] = []
+    monkeypatch.setattr(current_app, "send_task", lambda name, args, **_: told.append((name, args)))
+    settings.EMAIL_OUTBOX_WAKEUP_PATIENCE = 5
+    assert sweep.apply().get() == {"status": "success", "swept": 0, "told": 1}
+    assert told == [(kinds.SEND_VERIFICATION, [str(mail.pk)])]
+
+
+def test_v30_a_task_that_comes_twice_sends_once(mail: OutboxMessage, relay: Relay) -> None:
+    """A redelivered task finds the mail accepted and skips."""
+    server = relay()
+    run(mail)
+    assert run(mail) == {"status": "skipped", "message": str(mail.pk)}
     assert len(server.accepted) == 1
 
 
-def test_a_task_beside_another_worker_ends_without_sending(code: VerificationCode, relay: Relay) -> None:
-    """While one attempt holds the claim, another finds the mail not due."""
+def test_v30_a_task_beside_another_worker_ends_without_sending(mail: OutboxMessage, relay: Relay) -> None:
+    """While one worker has the mail, another finds nothing to do."""
     server = relay()
-    assert handover.begin_attempt(code_id=code.pk, purpose=Purpose.VERIFY_EMAIL) is not None
-    assert run(code)["status"] == "skipped"
+    assert claim(1, pk=mail.pk).rows
+    assert run(mail)["status"] == "skipped"
     assert server.connections == 0
 
 
-def test_an_attempt_that_never_settled_is_taken_up_again(code: VerificationCode, relay: Relay) -> None:
-    """A worker killed in the middle leaves a lease; once that is over, the mail is tried again."""
-    relay()
-    handover.begin_attempt(code_id=code.pk, purpose=Purpose.VERIFY_EMAIL)
-    VerificationCode.objects.filter(pk=code.pk).update(mail_due_at=timezone.now())
-    assert run(code)["attempt"] == 2
+def test_each_kind_has_its_task() -> None:
+    """The names under which mails are told of are the names under which the tasks are registered."""
+    assert send_verification_email.name == kinds.KINDS["verification"].task
+    assert send_password_reset_email.name == kinds.KINDS["password-reset"].task
 
 
-def test_a_late_settle_changes_nothing(code: VerificationCode) -> None:
-    """An attempt whose lease ran out cannot overwrite what the attempt after it found."""
-    late = handover.begin_attempt(code_id=code.pk, purpose=Purpose.VERIFY_EMAIL)
-    assert late is not None
-    VerificationCode.objects.filter(pk=code.pk).update(mail_due_at=timezone.now())
-    newer = handover.begin_attempt(code_id=code.pk, purpose=Purpose.VERIFY_EMAIL)
-    assert newer is not None
-    handover.settle_attempt(attempt=newer, outcome=outcomes.MailOutcome("success", "<x@y>", "accepted"))
-    handover.settle_attempt(attempt=late, outcome=outcomes.MailOutcome("refused", "<x@y>", "refused"))
-    code.refresh_from_db()
-    assert code.mail_state == MailState.ACCEPTED
+def test_both_tasks_have_the_briefs_options() -> None:
+    """Five retries, late acknowledgement, and a lost worker's task goes back to the queue."""
+    for task in (send_verification_email, send_password_reset_email):
+        assert (task.max_retries, task.acks_late, task.reject_on_worker_lost) == (5, True, True)
 
 
-@pytest.mark.parametrize("spoiled", ["expired", "used", "inactive customer", "other purpose", "gone"])
-def test_a_code_that_is_of_no_use_is_not_mailed(code: VerificationCode, relay: Relay, spoiled: str) -> None:
-    """Expired (V12), used, of an inactive customer (V35), of another purpose, deleted: nothing is sent."""
-    server = relay()
-    task, number = send_verification_email, code.pk
-    match spoiled:
-        case "expired":
-            VerificationCode.objects.filter(pk=code.pk).update(expires_at=timezone.now())
-        case "used":
-            redeem(user=code.user, purpose=Purpose.VERIFY_EMAIL, code=code.code)
-        case "inactive customer":
-            type(code.user).objects.filter(pk=code.user.pk).update(is_active=False)
-        case "other purpose":
-            task = send_password_reset_email
-        case "gone":
-            code.delete()
-    assert task.apply(args=(number,)).get()["status"] == "skipped"
-    assert server.connections == 0
+def test_the_schedule_is_the_briefs() -> None:
+    """First attempt at once, then 60, 120, 240, 300 and 300 s; a quarter of jitter on all but the first."""
+    assert project.EMAIL_OUTBOX_RETRY_SCHEDULE == [60, 120, 240, 300, 300]
+    schedule = outbox_settings().schedule
+    assert schedule.jitter == 0.25
+    slow = type(schedule)(delays=(60.0, 120.0, 240.0, 300.0, 300.0), jitter=0.25)
+    assert [slow.delay(retry, lambda: 0.0) for retry in range(6)] == [60, 120, 240, 300, 300, None]
+    assert slow.delay(0, lambda: 0.99) == 60
+    assert 120 < (slow.delay(1, lambda: 0.99) or 0) <= 150
 
 
-def test_each_purpose_has_its_task() -> None:
-    """The names under which codes are enqueued are the names under which the tasks are registered."""
-    assert {send_verification_email.name, send_password_reset_email.name} == set(TASK_NAMES.values())
+def test_purge_is_a_task() -> None:
+    """It says what it removed."""
+    assert purge.apply().get() == {"status": "success", "accounts": 0, "mails": 0}
+
+
+def test_a_dropped_connection_before_the_data_is_retried(mail: OutboxMessage, relay: Relay) -> None:
+    """The relay hangs up once at RCPT: it does not have the mail, and the retry brings it, once."""
+    server = relay(Fault(At.RCPT, Close(), times=1), extensions=Extensions(chunking=False))
+    run(mail)
+    assert (mail.state, mail.doubts, len(server.accepted)) == (State.ACCEPTED, 0, 1)

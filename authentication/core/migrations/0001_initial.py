@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("email", models.EmailField(max_length=254, unique=True)),
-                ("email_verified_at", models.DateTimeField(blank=True, null=True)),
+                ("language", models.CharField(blank=True, max_length=16)),
                 ("is_active", models.BooleanField(default=True)),
                 ("is_staff", models.BooleanField(default=False)),
                 ("date_joined", models.DateTimeField(default=django.utils.timezone.now)),
