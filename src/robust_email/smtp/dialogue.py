@@ -15,6 +15,7 @@ from robust_email.smtp.net.deadline import Deadline
 from robust_email.smtp.net.failures import failure_of
 from robust_email.smtp.phases import Phase
 from robust_email.smtp.protocol.client import ClientProtocol, ProtocolViolationError, Sent
+from robust_email.smtp.protocol.replies import ReplyClass
 from robust_email.smtp.protocol.states import SessionState, Verb
 from robust_email.smtp.transcript import client_line, server_lines
 
@@ -32,6 +33,7 @@ Timed = Callable[[Phase, float], None]
 BLOCK = 65_536
 """Octets that the server must take within ``Timeouts.block``."""
 
+_AUTH = frozenset({Verb.AUTH, Verb.AUTH_RESPONSE})
 _PHASES = {
     Verb.CONNECT: Phase.GREETING,
     Verb.EHLO: Phase.EHLO,
@@ -78,7 +80,7 @@ class Dialogue:
         """Queue a command; it leaves with the next ``next_reply`` or ``flush``."""
         if self._transcript is not None:
             self._transcript("C", client_line(verb, octets))
-        if self._timed is not None and self.protocol.outstanding is None:
+        if self._timed is not None and self.protocol.outstanding is None and verb is not Verb.AUTH_RESPONSE:
             self._phase_began = self._clock()
         return self.protocol.send(verb, *octets, token=token)
 
@@ -97,7 +99,7 @@ class Dialogue:
         sent, reply = found
         if self._transcript is not None:
             self._transcript("S", server_lines(reply, sent.verb))
-        if self._timed is not None:
+        if self._timed is not None and not (sent.verb in _AUTH and reply.klass is ReplyClass.INTERMEDIATE):
             self._phase_ended(self._timed, self.phase_of(sent))
         return found
 
