@@ -6,9 +6,11 @@ import dataclasses
 from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any, Final
 
+from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail.backends import smtp
+from django.db import DatabaseError
 from django.utils.module_loading import import_string
 
 from robust_email import _compat, conf
@@ -16,6 +18,7 @@ from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.checks import RULES, Subject, check_project, check_sender
 from robust_email.doctor import CAUSES, DoctorReport, Examined, Finding, Plan, Severity
 from robust_email.smtp import Timeouts
+from robust_email.socket_hook import has_socket_hook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,7 +67,21 @@ def plan_for(
         raise NothingToExamine("configuration-unusable", str(exc)) from exc
     if timeout is not None:
         config = dataclasses.replace(config, timeouts=Timeouts.uniform(timeout))
+    notes += _of_the_outbox()
     return Plan(config, sender=parseaddr(conf.default_from_email())[1], notes=tuple(notes), **wishes)
+
+
+def _of_the_outbox() -> list[Finding]:
+    """Return what ``outbox_status`` and the health view say too, where the project has an outbox."""
+    if not apps.is_installed("robust_email.outbox"):
+        return []
+    health = import_string("robust_email.outbox.selectors.health")
+    try:
+        problems = health().problems
+    except (DatabaseError, ImproperlyConfigured) as exc:
+        text = f"it cannot be told how the outbox stands: {type(exc).__name__}"
+        return [Finding("outbox.unknown", Severity.ERROR, text, "See to the database, run migrate and check.")]
+    return [Finding(f"outbox.{each.code}", Severity.ERROR, each.text, each.remedy) for each in problems]
 
 
 def _handing_over(backend: BaseEmailBackend) -> BaseEmailBackend:
@@ -83,6 +100,8 @@ def _examined(backend: BaseEmailBackend, alias: str | None) -> tuple[SmtpConfig,
         subject = Subject(backend, alias)
         notes += _as_findings(message for rule in RULES for message in rule(subject))
         config = backend.config
+        if has_socket_hook(backend.connection_class):
+            notes.append(_finding("own-sockets", f"{_name(backend)} opens sockets by a connection_class of its own"))
     elif isinstance(backend, smtp.EmailBackend):
         options = conf.read_options({name: getattr(backend, name, None) for name in conf.DJANGO_SETTINGS}, alias=alias)
         config = conf.smtp_config(options, alias=alias)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import smtplib
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,12 +13,15 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from robust_email import _compat
+from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.diagnosis import plan_for
 from robust_email.testing import At, Fault, Reply, Script, ScriptedServer
 from tests.contract.ways import PATH, legacy_settings
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+pytestmark = pytest.mark.django_db  # where there is an outbox, the doctor says how it stands
 
 PASSWORD = "hunter2-canary"
 DJANGOS = "django.core.mail.backends.smtp.EmailBackend"
@@ -140,6 +145,29 @@ def test_a_mailer_by_its_alias(smtp_server: ScriptedServer) -> None:
     with override_settings(MAILERS=mailers, DEFAULT_FROM_EMAIL="orders@shop.test"):
         assert email_doctor("bulk", "--quick")[0] == 0
         assert email_doctor("--quick", "--timeout", "2")[0] == 2
+
+
+class Guarded(smtplib.SMTP):
+    """Opens sockets its own way."""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        return socket.create_connection((host, port), timeout)
+
+
+class GuardedBackend(RobustSMTPEmailBackend):
+    """A project's backend with a guard on addresses."""
+
+    @property
+    def connection_class(self) -> type[smtplib.SMTP]:
+        """Where sockets come from."""
+        return Guarded
+
+
+def test_sockets_of_the_projects_own(smtp_server: ScriptedServer) -> None:
+    """The doctor says that it connects otherwise than such a backend does."""
+    with settings_for(smtp_server, EMAIL_BACKEND=f"{__name__}.GuardedBackend"):
+        _, text = email_doctor("--quick", "--json")
+    assert "own-sockets" in findings_of(text)
 
 
 def test_through_the_outbox(smtp_server: ScriptedServer) -> None:

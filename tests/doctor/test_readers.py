@@ -46,7 +46,14 @@ def test_resolv_conf_is_read(text: str, expected: ResolvConf) -> None:
 
 @pytest.mark.parametrize(
     ("host", "ndots", "expected"),
-    [("mail", 1, True), ("mail.example.com", 1, False), ("mail.example.com", 5, True), ("mail.example.com.", 5, False)],
+    [
+        ("mail", 1, True),
+        ("mail.example", 1, False),
+        ("mail.example.com", 3, True),
+        ("mail.example.com", 2, False),
+        ("mail.example.com", 5, True),
+        ("mail.example.com.", 5, False),
+    ],
 )
 def test_who_is_searched_first(host: str, ndots: int, expected: bool) -> None:  # noqa: FBT001 - a parameter
     """Too few dots send a name through the search domains; a dot at its end spares it."""

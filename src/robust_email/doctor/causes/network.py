@@ -28,6 +28,9 @@ NETWORK: Final = {
     "backend-not-ours": Cause(
         _INFO, "'robust_email.backend.RobustSMTPEmailBackend' takes the same settings and adds pool, retries, reports."
     ),
+    "own-sockets": Cause(
+        _INFO, "The doctor looks up and connects by itself; what that class does differently, it cannot see."
+    ),
     "port-unusual": Cause(
         _WARNING,
         "Port 587 goes with EMAIL_USE_TLS (URL: smtp+starttls://), port 465 with EMAIL_USE_SSL (URL: smtps://).",
