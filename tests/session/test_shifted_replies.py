@@ -59,3 +59,16 @@ def test_no_reply_is_held_against_the_wrong_recipient(transport: str) -> None:
     with pytest.raises(AssertionError, match="one stream"):
         client.submit(envelope("bad", "good"), mail(2))
     assert b"<2@example.org>" not in stream.written
+
+
+@pytest.mark.parametrize("extra_behind", [1, 2, 3])
+def test_a_reply_too_many_amid_a_chunked_transaction_puts_it_in_doubt(extra_behind: int) -> None:
+    """Four replies to three commands, read together: which one was too many is unknown, so nobody claims a success."""
+    replies = [b"250 sender\r\n", b"250 recipient\r\n", b"250 taken\r\n"]
+    replies.insert(extra_behind, EXTRA)
+    stream = MemoryStream([b"220 mx\r\n", OPENING["chunked"], b"".join(replies)])
+    config = SmtpConfig(host="mx.test", local_hostname="me.test", retry=ONCE)
+    client = SubmissionClient(config, connector=_To(stream))  # type: ignore[arg-type]  # a stand-in
+    assert words(client.submit(envelope("ann"), mail(1))) == {"ann": "in-doubt"}
+    assert client.pool.stats().idle == 0
+    assert stream.aborted

@@ -28,7 +28,7 @@ from robust_email.testing import (
     ScriptedServer,
     Stall,
 )
-from tests.submission.relay import TRANSPORTS, audit, client_of, envelope, mail, words
+from tests.submission.relay import PATIENT, TRANSPORTS, audit, client_of, envelope, mail, words
 
 MOMENTS = {
     "stepwise": (At.MAIL, At.RCPT, At.DATA, At.BODY, At.BEFORE_FINAL, At.FINAL),
@@ -66,7 +66,15 @@ ODD: dict[str, Action] = {
     "in odd segments": Reply(split=(1, 2, 5), gap=0.001),
     "late": Reply(delay=0.02),
 }
-SHORT = Timeouts(opening=10.0, command=0.25, block=0.25, final_reply=0.25)
+SHORT = Timeouts(opening=10.0, command=0.4, block=0.4, final_reply=0.4)
+"""For a server that says nothing more; with any other fault a busy machine gets all the time it needs."""
+
+
+def patience_with(action: Action) -> Timeouts:
+    """Short where the fault is silence."""
+    return SHORT if isinstance(action, Stall) else PATIENT
+
+
 CASES = [(transport, at) for transport, moments in MOMENTS.items() for at in moments]
 """Transport and moment."""
 LOSING = [
@@ -118,7 +126,7 @@ def test_a_refusal_right_behind_the_354_is_one(transport: str, name: str) -> Non
 def test_a_loss_is_in_doubt_exactly_behind_the_mark(transport: str, at: At, name: str) -> None:
     """Whatever ends the session: before the end of data has left it is DEFERRED, after it IN_DOUBT, and never more."""
     with ScriptedServer(Script(extensions=TRANSPORTS[transport])) as server:
-        state, phase = after(server, transport, LOSSES[name], at, timeouts=SHORT)
+        state, phase = after(server, transport, LOSSES[name], at, timeouts=patience_with(LOSSES[name]))
         left = at in MARK_HAS_LEFT[transport]
         assert state == ("in-doubt" if left else "deferred")
         assert (phase is Phase.AWAIT_FINAL) == left
@@ -136,14 +144,18 @@ def test_odd_segments_and_delays_change_nothing(transport: str, at: At, name: st
         assert server.connections == 1
 
 
-@pytest.mark.parametrize(("transport", "at"), [(t, a) for t, a in CASES if a is not At.BODY])
+SYNCHRONISED = [(t, a) for t, a in CASES if a is not At.BODY and (t != "chunked" or a is At.FINAL)]
+"""Where an extra line shows: 354 comes to DATA alone. BDAT has no such landmark amid its 250s."""
+
+
+@pytest.mark.parametrize(("transport", "at"), SYNCHRONISED)
 def test_a_line_that_nobody_asked_for_is_attributed_to_nobody(transport: str, at: At) -> None:
     """S19. An extra 250 behind any reply: whatever is said of this mail is true, and a later 550 is seen as one."""
     script = Script(
         extensions=TRANSPORTS[transport],
         faults=[Fault(at, Extra(), times=1), Fault(At.RCPT, Reply("550 5.1.1 no"), subject="bad")],
     )
-    with ScriptedServer(script) as server, client_of(server, timeouts=SHORT) as client:
+    with ScriptedServer(script) as server, client_of(server) as client:
         reports = [client.submit(envelope("ann", "bob"), mail(1)), client.submit(envelope("bad", "cat"), mail(2))]
     server_view = {message.message_id: message.forward_paths for message in server.accepted}
     assert words(reports[1]) == {"bad": "refused", "cat": "accepted"}
@@ -157,9 +169,10 @@ def test_a_fault_while_opening_loses_nothing(at: At, name: str) -> None:
     """No session: DEFERRED by the endpoint, nothing of the mail has left, and the next attempt succeeds."""
     action = LOSSES.get(name) or REFUSALS[name][0]
     with ScriptedServer() as server:
-        state, phase = after(server, "chunked", action, at, timeouts=SHORT)
+        state, phase = after(server, "chunked", action, at, timeouts=patience_with(action))
         assert state == "deferred"
-        assert phase.value == at.value.lower()
+        # On a busy machine a reset may come in before the connection is known to be made.
+        assert phase.value == at.value.lower() or (name == "reset" and phase is Phase.CONNECT)
         assert "MAIL" not in server.transcript(1).verbs
 
 
@@ -169,7 +182,7 @@ def test_trouble_after_acceptance_is_nobody_s_loss(transport: str, at: At, actio
     """RSET refused or QUIT unanswered after a 250: that mail stays accepted, the next one goes its way once."""
     script = Script(extensions=TRANSPORTS[transport], faults=[Fault(at, action, times=1)])
     with ScriptedServer(script) as server:
-        with client_of(server, timeouts=SHORT) as client:
+        with client_of(server, timeouts=patience_with(action)) as client:
             first = client.submit(envelope(), mail(1))
             assert first.all_accepted
             second = client.submit(envelope(), mail(2))

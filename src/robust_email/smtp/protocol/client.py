@@ -191,7 +191,8 @@ class ClientProtocol:
         """More came than was asked for. A 421 behind the last reply is a goodbye; anything else is a reply too many.
 
         Which of a group's replies was the one too many cannot be known, so the last is not believed. The reply to an
-        end of data that was awaited alone is: nothing stood between.
+        end of data that was awaited alone is: nothing stood between. What comes later still is seen by the next look at
+        the idle socket; between the two nothing can tell a shifted 250 from another, save DATA's 354.
         """
         try:
             surplus = self._reader.next_reply()
