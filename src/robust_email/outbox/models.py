@@ -7,7 +7,7 @@ have been accepted, a claim sees the waiting ones alone. (MySQL and MariaDB inde
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
@@ -15,9 +15,6 @@ from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from robust_email.outbox.identifiers import uuid7
 from robust_email.outbox.states import FINAL, LEASED, State
 from robust_email.smtp.transcript import masked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 TEXT_LENGTH = 300
 """Characters kept of a reply or a reason."""
@@ -88,6 +85,8 @@ class OutboxMessage(models.Model):
     lease_owner = models.CharField(max_length=128, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="", editable=False)
+    """Where it was written, in the words of W3C Trace Context; see ``tracing``."""
 
     class Meta:
         """Constraints and indexes."""
@@ -184,11 +183,11 @@ class OutboxRecipient(models.Model):
 class AppendOnly(models.QuerySet["SubmissionAttempt"]):
     """Rows are added and, with their mail, removed; never changed."""
 
-    def update(self, **_: Any) -> int:
+    def update(self, **_: object) -> int:
         """Refuse."""
         raise TypeError("a submission attempt is never changed")
 
-    def bulk_update(self, objs: Iterable[SubmissionAttempt], fields: Iterable[str], **_: Any) -> int:  # type: ignore[override]  # it refuses, whatever it is given
+    def bulk_update(self, *_: object, **__: object) -> int:
         """Refuse."""
         raise TypeError("a submission attempt is never changed")
 
@@ -225,7 +224,7 @@ class SubmissionAttempt(models.Model):
         """Say what came of it."""
         return f"{self.disposition} at {self.phase} by {self.endpoint}"
 
-    def save(self, **kwargs: Any) -> None:
+    def save(self, **kwargs: Any) -> None:  # noqa: ANN401 - Django's
         """Add; a row that is there is not changed."""
         if not self._state.adding:
             raise TypeError("a submission attempt is never changed")
@@ -238,7 +237,7 @@ class SubmissionTally(models.Model):
     slice = models.BigIntegerField()
     """Which five minutes, counted from 1970: to be added up by whole numbers, whatever the time zone."""
     relay = models.CharField(max_length=255, blank=True)
-    """Empty in the rows that count all relays together."""
+    """Empty in the rows that count all relays together, which tell neither phases nor durations apart."""
     disposition = models.CharField(max_length=16)
     phase = models.CharField(max_length=16, blank=True)
     seconds_below = models.FloatField()
@@ -294,6 +293,7 @@ class OutboxRelay(models.Model):
     class Meta:
         """Never asked before its trouble began."""
 
+        verbose_name_plural = "relays and dashboard"
         constraints: ClassVar = [
             CheckConstraint(condition=Q(ask_again_at__gte=F("since")), name="robust_outbox_relay_times"),
         ]

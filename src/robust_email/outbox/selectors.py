@@ -109,7 +109,8 @@ def health(*, alert_age: float | None = None) -> Health:
     leased = OutboxMessage.objects.using(using).filter(lease_until__isnull=False, state__in=LEASED)
     due = queued.filter(next_attempt_at__lte=now)
     ended = OutboxMessage.objects.using(using).filter(state__in=COUNTED_ENDS, finished_at__isnull=False)
-    counts = dict(ended.values_list("state").annotate(count=Count("pk")).order_by())
+    # COUNT(*), and not of a column: so the index alone answers.
+    counts = dict(ended.values_list("state").annotate(count=Count("*")).order_by())
     first_due = due.aggregate(first=Min("next_attempt_at"))["first"]
     oldest = queued.aggregate(first=Min("created_at"))["first"]
     return Health(

@@ -1,4 +1,4 @@
-"""A mail becomes a row, in the caller's transaction: rolled back, there is no mail; committed, it will be handed over."""
+"""A mail becomes a row, in the caller's transaction: rolled back, there is none; committed, it will be handed over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from robust_email.messages import to_submission
-from robust_email.outbox import storage, wakeup
+from robust_email.outbox import storage, tracing, wakeup
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.database import database
 from robust_email.outbox.models import DoubtPolicy, OutboxMessage, OutboxRecipient, Priority
@@ -138,6 +138,7 @@ def _prepare(message: EmailMessage, wishes: Wishes) -> _Prepared:
         supersede_key=wishes.supersede_key,
         send_after=wishes.send_after,
         expires_at=wishes.expires_at,
+        traceparent=tracing.traceparent()[:55],
     )
     storage.keep_content(row, data.content)
     return _Prepared(

@@ -60,7 +60,7 @@ def requeue(pk: UUID, *, reason: str = "queued again by hand") -> OutboxMessage:
     return row
 
 
-def _still_valid(row: OutboxMessage, now: Any) -> dict[str, Any]:
+def _still_valid(row: OutboxMessage, now: datetime) -> dict[str, Any]:
     """Who queues an expired mail again wants it to go."""
     return {"expires_at": None} if row.expires_at is not None and row.expires_at <= now else {}
 
@@ -155,7 +155,7 @@ def _locked(pk: UUID, using: str) -> OutboxMessage:
     return OutboxMessage.objects.using(using).select_for_update().get(pk=pk)
 
 
-def _change(row: OutboxMessage, using: str, **columns: Any) -> None:
+def _change(row: OutboxMessage, using: str, **columns: Any) -> None:  # noqa: ANN401 - of many types
     """Change a row if it is still as it was read: SQLite has no row locks."""
     unchanged = OutboxMessage.objects.using(using).filter(pk=row.pk, state=row.state, lease_token=row.lease_token)
     if not unchanged.update(**columns):

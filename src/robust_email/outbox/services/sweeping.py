@@ -1,4 +1,4 @@
-"""What nobody would come back to by himself: leases that ran out, mails that became worthless, and what is old enough."""
+"""What nobody would come back to by himself: leases that ran out, mails that became worthless, what is old."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _sweep_leases(using: str, swept: Swept) -> bool:
         now = database_now(using)
         lapsed = OutboxMessage.objects.using(using).filter(lease_until__lt=now, state__in=LEASED)
         rows = list(passing_over_locked(lapsed.defer("content")).order_by("lease_until")[:CHUNK])
-        return any([_take_back(row, now, using, swept) for row in rows])
+        return sum(_take_back(row, now, using, swept) for row in rows) > 0
 
 
 def _take_back(row: OutboxMessage, now: datetime, using: str, swept: Swept) -> bool:

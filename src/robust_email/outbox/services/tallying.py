@@ -118,8 +118,8 @@ def _tallies(using: str, number: int) -> list[SubmissionTally]:
     )
     counts: Counter[tuple[str, str, str, float]] = Counter()
     for relay, disposition, phase, below, count in groups:
-        for counted_for in (relay, ALL_RELAYS):
-            counts[counted_for, disposition, phase, below] += count
+        counts[relay, disposition, phase, below] += count
+        counts[ALL_RELAYS, disposition, "", BOUNDS[-1]] += count
     return [
         SubmissionTally(
             slice=number, relay=relay, disposition=disposition, phase=phase, seconds_below=below, attempts=count

@@ -123,7 +123,7 @@ def is_over(name: str, using: str, *, by_hand: bool = False) -> bool:
     return True
 
 
-def _in_chunks(rows: QuerySet[OutboxMessage], using: str, **changes: Any) -> int:
+def _in_chunks(rows: QuerySet[OutboxMessage], using: str, **changes: Any) -> int:  # noqa: ANN401 - of many types
     """Change rows that leave the query by it, a thousand at a time, passing over those that others have."""
     total = 0
     while True:
