@@ -105,7 +105,7 @@ class Simulation:
     def run(self) -> Simulation:
         """Until time is up."""
         life = self._governed if self.world.governed else self._naive
-        # A relay's mail goes in bursts, one to a minute. They begin apart, so that no minute on the picture has them all.
+        # Mail goes in bursts, one to a minute. They begin apart, so that no minute of the picture has them all.
         begin = [self.dice.uniform(0, RATE.seconds) for _ in self.relays]
         queue = [
             (begin[number % len(begin)] + self.dice.uniform(0, 5), number, self._worker(number, life))
