@@ -145,7 +145,7 @@ def test_odd_segments_and_delays_change_nothing(transport: str, at: At, name: st
 
 
 SYNCHRONISED = [(t, a) for t, a in CASES if a is not At.BODY and t != "chunked"]
-"""Where an extra line shows: 354 comes to DATA alone. BDAT has no such landmark amid its 250s (see test_shifted_replies)."""
+"""Where an extra line shows: 354 comes to DATA alone. BDAT has no such landmark (see test_shifted_replies)."""
 
 
 @pytest.mark.parametrize(("transport", "at"), SYNCHRONISED)
