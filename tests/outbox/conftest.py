@@ -12,8 +12,7 @@ from tests.outbox import databases
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_django import DjangoDbBlocker
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import DjangoDbBlocker, Settings
 
     from robust_email.testing import ScriptedServer
 
@@ -51,7 +50,7 @@ def made_databases(
 def outbox_url(
     request: pytest.FixtureRequest,
     made_databases: Callable[[str], tuple[str, str]],
-    settings: SettingsWrapper,
+    settings: Settings,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[str]:
     """Route the outbox to an empty database of each kind; give its URL."""
@@ -66,7 +65,7 @@ def outbox_url(
 
 
 @pytest.fixture
-def relay(outbox_url: str, smtp_server: ScriptedServer, settings: SettingsWrapper) -> ScriptedServer:
+def relay(outbox_url: str, smtp_server: ScriptedServer, settings: Settings) -> ScriptedServer:
     """Give the SMTP server that the outbox hands over to; mail enters by ``send_mail``."""
     settings.EMAIL_BACKEND = "robust_email.outbox.backend.OutboxEmailBackend"
     settings.EMAIL_HOST = smtp_server.host

@@ -19,7 +19,7 @@ from robust_email.outbox.services import claims
 from robust_email.testing import At, Fault, Reply, TakeThenClose
 
 if TYPE_CHECKING:
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
     from robust_email.testing import ScriptedServer
 
@@ -85,7 +85,7 @@ def test_status_counts(outbox_url: str, relay: ScriptedServer) -> None:
     assert "queued            2" in run("outbox_status")
 
 
-def test_status_fails_when_a_loop_stopped(outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper) -> None:
+def test_status_fails_when_a_loop_stopped(outbox_url: str, relay: ScriptedServer, settings: Settings) -> None:
     """A mail that is overdue for too long makes the exit code 1: somebody's worker does not run."""
     some(1)
     OutboxMessage.objects.update(next_attempt_at=timezone.now() - timedelta(hours=1))

@@ -21,7 +21,7 @@ from robust_email.testing import At, Close, Fault, Reply, TakeThenClose
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
     from robust_email.testing import ScriptedServer
 
@@ -153,7 +153,7 @@ def test_the_schedule_ends(relay: ScriptedServer) -> None:
 
 
 def test_in_doubt_is_resent_with_the_same_octets(relay: ScriptedServer) -> None:
-    """A session lost after the end of data is a doubt; by default the same octets go again, and the row says how often."""
+    """A session lost after the end of data is a doubt; the same octets go again, and the row says how often."""
     relay.add_fault(Fault(At.FINAL, TakeThenClose(), times=1))
     send_mail("hi", "there", "shop@example.org", [ANN])
     run_batch()
@@ -265,7 +265,7 @@ def test_a_malformed_row_stops_nothing(relay: ScriptedServer, damage: dict[str, 
 
 
 def test_a_relay_that_is_down_costs_no_retry_and_lets_go_at_once(
-    relay: ScriptedServer, settings: SettingsWrapper, smtp_faults: Callable[..., ScriptedServer]
+    relay: ScriptedServer, settings: Settings, smtp_faults: Callable[..., ScriptedServer]
 ) -> None:
     """Mail waits for a relay that is down; the first accepted one after its return lets all others go at once."""
     down = smtp_faults(Fault(At.GREETING, Close()))
@@ -285,7 +285,7 @@ def test_a_relay_that_is_down_costs_no_retry_and_lets_go_at_once(
 
 
 def test_a_refused_password_stops_the_relay_and_no_mail_is_lost(
-    relay: ScriptedServer, settings: SettingsWrapper, smtp_faults: Callable[..., ScriptedServer]
+    relay: ScriptedServer, settings: Settings, smtp_faults: Callable[..., ScriptedServer]
 ) -> None:
     """With wrong credentials mail waits without using up retries, status shows it, and a person lets it go."""
     server = smtp_faults(accounts={"user": "right"})
@@ -333,7 +333,7 @@ def test_a_worker_that_died_after_the_mark_leaves_a_doubt(relay: ScriptedServer,
     assert standings() == {ANN: "in-doubt"}
 
 
-def test_a_mail_that_kills_its_workers_is_given_up(relay: ScriptedServer, settings: SettingsWrapper) -> None:
+def test_a_mail_that_kills_its_workers_is_given_up(relay: ScriptedServer, settings: Settings) -> None:
     """After so many lost leases a mail is dead and visible, and is not claimed any more."""
     settings.EMAIL_OUTBOX_MAX_LOST_LEASES = 3
     enqueue(mail())
@@ -368,7 +368,7 @@ def test_old_mail_is_purged(relay: ScriptedServer) -> None:
     assert OutboxMessage.objects.count() == 2
 
 
-def test_large_bodies_live_in_a_storage(relay: ScriptedServer, settings: SettingsWrapper, tmp_path: Any) -> None:  # noqa: ANN401 - a Path
+def test_large_bodies_live_in_a_storage(relay: ScriptedServer, settings: Settings, tmp_path: Any) -> None:  # noqa: ANN401 - a Path
     """From the threshold on the octets are in a file, arrive the same, and go with the end of a sensitive mail."""
     settings.STORAGES = {
         "mail": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(tmp_path)}}

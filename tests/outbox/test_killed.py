@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.mail import EmailMessage, get_connection
 
-from robust_email.outbox.models import OutboxMessage
-from robust_email.testing import At, Extensions, Fault, ScriptedServer, Stall, TakeThenStall
+from robust_email.outbox.models import OutboxMessage, SubmissionAttempt
+from robust_email.testing import Action, At, Drip, Extensions, Fault, ScriptedServer, Stall, TakeThenStall
 from tests.outbox.processes import environment, finish, worker
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WINDOW = 8
 
-STEPS_OF_A_DIALOGUE = {
+STEPS_OF_A_DIALOGUE: dict[str, tuple[At, Action, bool]] = {
     "mail": (At.MAIL, Stall(), False),
     "rcpt": (At.RCPT, Stall(), False),
     "data": (At.DATA, Stall(), False),
@@ -154,7 +154,7 @@ def test_random_kills_over_a_queue(outbox_url: str, relay: ScriptedServer, capsy
     kills, count = 6, 500
     enqueue(count)
     env = environment(outbox_url, relay)
-    dice = random.Random(20_261_124)
+    dice = random.Random(20_261_124)  # noqa: S311 - when to kill, the same in every run
     for number in range(kills):
         with worker(env, "never", "--until-empty", "--batch", "40") as process:
             target = (number + dice.random()) * count / (kills + 1)
@@ -229,3 +229,19 @@ def until(condition: Callable[[], bool], process: Popen[Any] | None = None, time
             pytest.fail(f"the worker ended: {process.stdout.read() if process.stdout is not None else ''}")
         assert time.monotonic() < end, Counter(OutboxMessage.objects.values_list("state", flat=True))
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("outbox_url", ["postgres"], indirect=True)
+def test_a_slow_relay_does_not_cost_the_lease(outbox_url: str, relay: ScriptedServer) -> None:
+    """While a worker waits for a verdict longer than its lease, its signs of life keep the mail from the others."""
+    relay.add_fault(Fault(At.FINAL, Drip(interval=0.2), times=1))
+    enqueue(1)
+    env = environment(outbox_url, relay)
+    with worker(env, "never", "--forever") as one, worker(env, "never", "--forever") as two:
+        until(lambda: not OutboxMessage.objects.filter(finished_at__isnull=True).exists())
+        one.terminate()
+        two.terminate()
+        output = finish(one) + finish(two)
+    seconds = SubmissionAttempt.objects.get().seconds
+    assert seconds > 2, "the relay was to take longer than the lease"
+    assert (judge(relay, 1), OutboxMessage.objects.get().lost_leases) == ((0, 0), 0), output

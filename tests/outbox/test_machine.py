@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import pytest
 from django.core.mail import EmailMessage
@@ -35,6 +34,8 @@ from robust_email.smtp import Disposition, Phase, Reply, Scope, SubmissionReport
 from tests.outbox import databases
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from robust_email.outbox.models import OutboxMessage as Row
 
 OUTCOMES = {
@@ -172,7 +173,7 @@ class Outbox(RuleBasedStateMachine):
 
     @invariant()
     def doubles_are_explained(self) -> None:
-        """A relay accepted a mail twice only if the row says that it was in doubt, and never by itself with ``hold``."""
+        """A relay accepted a mail twice only if the row says that it was in doubt."""
         for row in OutboxMessage.objects.filter(pk__in=self.accepted_by_relay):
             late = 1 if row.state in LEASED else 0
             assert self.accepted_by_relay[row.pk] <= 1 + row.doubts + late

@@ -19,7 +19,7 @@ from robust_email.outbox.replay import stored_message
 from robust_email.testing import At, Fault, Reply
 
 if TYPE_CHECKING:
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
     from robust_email.testing import ScriptedServer
 
@@ -34,7 +34,7 @@ class Raising(BaseEmailBackend):
     outcome: object = 1
     calls = 0
 
-    def send_messages(self, email_messages: Any) -> Any:
+    def send_messages(self, email_messages: Any) -> Any:  # noqa: ANN401 - Django's
         """Do so."""
         type(self).calls += 1
         if isinstance(self.outcome, Exception):
@@ -45,7 +45,7 @@ class Raising(BaseEmailBackend):
 class Hooked(RobustSMTPEmailBackend):
     """A subclass with a hook of Django's own, so the pool may not be used past it."""
 
-    def _send(self, email_message: Any) -> bool:
+    def _send(self, email_message: Any) -> bool:  # noqa: ANN401 - Django's
         return super()._send(email_message)
 
 
@@ -82,14 +82,15 @@ def raising() -> type[Raising]:
     return module.Raising
 
 
-def test_a_backend_gets_the_exact_octets(outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper) -> None:
-    """What a serialising backend gets from ``message().as_bytes()`` is what was stored; the verdict says it is coarse."""
+def test_a_backend_gets_the_exact_octets(outbox_url: str, relay: ScriptedServer, settings: Settings) -> None:
+    """What a serialising backend gets from ``message().as_bytes()`` is what was stored; the verdict is coarse."""
     settings.EMAIL_OUTBOX_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     mail.outbox = []
     row = enqueue(message())
     run_batch()
     [received] = mail.outbox
-    assert received.message().as_bytes(linesep="\r\n") == bytes(row.content or b"")
+    as_bytes: Any = received.message().as_bytes
+    assert as_bytes(linesep="\r\n") == bytes(row.content or b"")
     row.refresh_from_db()
     assert row.state == "accepted"
     assert "coarse" in SubmissionAttempt.objects.get().reply
@@ -132,10 +133,10 @@ def test_attributes_are_there_for_those_who_read_them(outbox_url: str, relay: Sc
     ],
     ids=str,
 )
-def test_a_coarse_verdict(
+def test_a_coarse_verdict(  # noqa: PLR0917 - pytest passes by name
     outbox_url: str,
     relay: ScriptedServer,
-    settings: SettingsWrapper,
+    settings: Settings,
     outcome: object,
     state: str,
     disposition: str,
@@ -152,9 +153,7 @@ def test_a_coarse_verdict(
     assert (row.state, attempt.disposition, row.waits_for_relay) == (state, disposition, waits_for_relay)
 
 
-def test_a_lost_connection_is_held_where_asked(
-    outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper
-) -> None:
+def test_a_lost_connection_is_held_where_asked(outbox_url: str, relay: ScriptedServer, settings: Settings) -> None:
     """With ``hold`` a backend that lost its connection is not called again by itself."""
     settings.EMAIL_OUTBOX_BACKEND = f"{HERE}.Raising"
     backend = raising()
@@ -166,9 +165,7 @@ def test_a_lost_connection_is_held_where_asked(
     assert (row.state, backend.calls) == ("in-doubt", 1)
 
 
-def test_a_subclass_with_hooks_keeps_its_report(
-    outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper
-) -> None:
+def test_a_subclass_with_hooks_keeps_its_report(outbox_url: str, relay: ScriptedServer, settings: Settings) -> None:
     """A backend of ours that overrides ``_send`` is called, and its true report is used: no coarse verdict."""
     settings.EMAIL_OUTBOX_BACKEND = f"{HERE}.Hooked"
     relay.add_fault(Fault(At.RCPT, Reply("451 4.7.1 later"), subject="cc@", times=1))

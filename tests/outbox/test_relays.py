@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.fernet import Fernet
@@ -11,6 +11,7 @@ from django.core.mail import EmailMessage, get_connection, send_mail
 
 from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.outbox import checks, enqueue
+from robust_email.outbox.backend import OutboxEmailBackend
 from robust_email.outbox.dispatch import run_batch
 from robust_email.outbox.models import OutboxMessage, OutboxRelay
 from robust_email.outbox.relays import Relay, backend_for
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.core.mail.backends.base import BaseEmailBackend
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
     from robust_email.testing import ScriptedServer
 
@@ -46,7 +47,7 @@ def test_without_keys_credentials_are_refused_at_the_enqueue(outbox_url: str, re
 
 
 def test_credentials_are_kept_encrypted_and_used(
-    outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper, smtp_faults: Callable[..., ScriptedServer]
+    outbox_url: str, relay: ScriptedServer, settings: Settings, smtp_faults: Callable[..., ScriptedServer]
 ) -> None:
     """A tenant's mail goes through the tenant's server with its log-in; the row shows neither host nor password."""
     settings.EMAIL_OUTBOX_SECRET_KEYS = [Fernet.generate_key().decode()]
@@ -61,14 +62,14 @@ def test_credentials_are_kept_encrypted_and_used(
     assert relay.connections == 0
 
 
-def test_equal_options_are_one_relay(outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper) -> None:
+def test_equal_options_are_one_relay(outbox_url: str, relay: ScriptedServer, settings: Settings) -> None:
     """Two mails with the same options share a relay's name, so its troubles are noted once; other options do not."""
     settings.EMAIL_OUTBOX_SECRET_KEYS = [Fernet.generate_key().decode()]
-    names = [get_connection(host="a.example", password=word).relay.name for word in ("x", "x", "y")]
+    names = [OutboxEmailBackend(host="a.example", password=word).relay.name for word in ("x", "x", "y")]
     assert names[0] == names[1] != names[2]
 
 
-def test_a_lost_key_makes_the_mail_wait(outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper) -> None:
+def test_a_lost_key_makes_the_mail_wait(outbox_url: str, relay: ScriptedServer, settings: Settings) -> None:
     """Without the key nobody guesses another relay: the mail waits and the status says why."""
     settings.EMAIL_OUTBOX_SECRET_KEYS = [Fernet.generate_key().decode()]
     get_connection(host="127.0.0.1").send_messages([EmailMessage("hi", "", "shop@example.org", ["ann@example.net"])])
@@ -81,11 +82,11 @@ def test_a_lost_key_makes_the_mail_wait(outbox_url: str, relay: ScriptedServer, 
     assert relay.connections == 0
 
 
-def test_keys_can_be_changed(outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper) -> None:
+def test_keys_can_be_changed(outbox_url: str, relay: ScriptedServer, settings: Settings) -> None:
     """A new key in front of the old one opens what the old one sealed."""
     old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     settings.EMAIL_OUTBOX_SECRET_KEYS = [old]
-    sealed = get_connection(host="mail.example", port=2525).relay
+    sealed = OutboxEmailBackend(host="mail.example", port=2525).relay
     settings.EMAIL_OUTBOX_SECRET_KEYS = [new, old]
     backend = backend_for(sealed)
     assert isinstance(backend, RobustSMTPEmailBackend)
@@ -93,14 +94,12 @@ def test_keys_can_be_changed(outbox_url: str, relay: ScriptedServer, settings: S
 
 
 def test_a_reference_is_resolved_at_the_hand_over(
-    outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper, smtp_server: ScriptedServer, smtp_faults: Any
-) -> None:  # fmt: skip
+    outbox_url: str, relay: ScriptedServer, settings: Settings, smtp_faults: Callable[..., ScriptedServer]
+) -> None:
     """A tenant's reference stands in the row, and the project says at the hand-over which relay it is."""
-    settings.EMAIL_OUTBOX_RELAY_RESOLVER = (
-        f"{__name__}.resolve" if "." in __name__ else "tests.outbox.test_relays.resolve"
-    )
-    import tests.outbox.test_relays as module  # the name by which the resolver is found
+    import tests.outbox.test_relays as module  # under the name by which the resolver is found
 
+    settings.EMAIL_OUTBOX_RELAY_RESOLVER = "tests.outbox.test_relays.resolve"
     tenant = smtp_faults()
     module.PORTS["tenant:42"] = tenant.port
     row = enqueue(EmailMessage("hi", "", "shop@example.org", ["ann@example.net"]), relay="tenant:42")
@@ -125,7 +124,7 @@ def test_a_reference_without_a_resolver_is_an_error(outbox_url: str, relay: Scri
     ],
 )
 def test_a_resolver_that_fails_makes_the_mail_wait(
-    outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper, resolver: str
+    outbox_url: str, relay: ScriptedServer, settings: Settings, resolver: str
 ) -> None:
     """Whatever a resolver does wrong, its mail waits without using up a retry, and other relays' mail goes."""
     settings.EMAIL_OUTBOX_RELAY_RESOLVER = resolver
@@ -137,7 +136,7 @@ def test_a_resolver_that_fails_makes_the_mail_wait(
     assert len(relay.accepted) == 1
 
 
-def test_a_loop_is_an_error_at_the_start(outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper) -> None:
+def test_a_loop_is_an_error_at_the_start(outbox_url: str, relay: ScriptedServer, settings: Settings) -> None:
     """An outbox that hands over to itself is found by the system check, and refuses to be built."""
     settings.EMAIL_OUTBOX_BACKEND = OUTBOX
     assert [message.id for message in checks.check_outbox()] == ["robust_email_outbox.E002"]
@@ -151,19 +150,20 @@ def test_the_checks_are_silent_where_all_is_well(outbox_url: str, relay: Scripte
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "found"),
+    ("wrong", "found"),
     [
-        ("EMAIL_OUTBOX_BACKEND", "django.core.mail.backends.locmem.EmailBackend", "robust_email_outbox.W001"),
-        ("EMAIL_OUTBOX_BACKEND", "no.such.Backend", "robust_email_outbox.E001"),
-        ("EMAIL_OUTBOX_WAKEUP", "no.such.WakeUp", "robust_email_outbox.E003"),
-        ("EMAIL_OUTBOX_BATCH", "many", "robust_email_outbox.E001"),
-        ("EMAIL_OUTBOX_HEARTBEAT", 100, "robust_email_outbox.E001"),
-        ("EMAIL_OUTBOX_RETENTION", {"acepted": 1}, "robust_email_outbox.E001"),
+        ({"EMAIL_OUTBOX_BACKEND": "django.core.mail.backends.locmem.EmailBackend"}, "robust_email_outbox.W001"),
+        ({"EMAIL_OUTBOX_BACKEND": "no.such.Backend"}, "robust_email_outbox.E001"),
+        ({"EMAIL_OUTBOX_WAKEUP": "no.such.WakeUp"}, "robust_email_outbox.E003"),
+        ({"EMAIL_OUTBOX_BATCH": "many"}, "robust_email_outbox.E001"),
+        ({"EMAIL_OUTBOX_HEARTBEAT": 100}, "robust_email_outbox.E001"),
+        ({"EMAIL_OUTBOX_RETENTION": {"acepted": 1}}, "robust_email_outbox.E001"),
     ],
 )
 def test_the_checks_find(
-    outbox_url: str, relay: ScriptedServer, settings: SettingsWrapper, setting: str, value: object, found: str
+    outbox_url: str, relay: ScriptedServer, settings: Settings, wrong: dict[str, object], found: str
 ) -> None:
     """Each mistake has its message."""
-    setattr(settings, setting, value)
+    for name, value in wrong.items():
+        setattr(settings, name, value)
     assert [message.id for message in checks.check_outbox()] == [found]

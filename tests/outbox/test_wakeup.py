@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
-from django.core.mail import send_mail
+from django.core.mail import EmailMessage, send_mail
 from django.db import transaction
 from django.utils import timezone
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
     from robust_email.testing import ScriptedServer
 
@@ -45,7 +46,7 @@ class Noting:
 
 
 @pytest.fixture
-def noting(relay: ScriptedServer, settings: SettingsWrapper) -> type[Noting]:
+def noting(relay: ScriptedServer, settings: Settings) -> type[Noting]:
     """Let the project use the noting one."""
     import tests.outbox.test_wakeup as module  # the class that the dotted path names
 
@@ -73,9 +74,7 @@ def test_told_when_committed(outbox_url: str, noting: type[Noting]) -> None:
 
 def test_not_told_before_its_time(outbox_url: str, noting: type[Noting]) -> None:
     """Of a mail that is to wait nobody is told now; the sweep is for that."""
-    from django.core.mail import EmailMessage
-
-    later = timezone.now() + timezone.timedelta(hours=1)
+    later = timezone.now() + timedelta(hours=1)
     enqueue(EmailMessage("hi", "", "shop@example.org", ["ann@example.net"]), send_after=later)
     assert noting.told == []
 
@@ -93,9 +92,13 @@ def test_an_error_costs_nobody_anything(
 def test_a_publisher_waits_no_longer_than_its_patience(outbox_url: str) -> None:
     """Behind a broker that hangs a caller waits its patience, and the next one not at all."""
     hang, publisher = threading.Event(), wakeup.Publisher()
+
+    def wait() -> None:
+        hang.wait(30)
+
     try:
         began = time.monotonic()
-        assert not publisher.publish(lambda: hang.wait(30) and None, patience=0.05)
+        assert not publisher.publish(wait, patience=0.05)
         for _ in range(50):
             publisher.publish(lambda: None, patience=1.0)
         assert time.monotonic() - began < 1.5

@@ -31,7 +31,7 @@ _ABSENT: Final = (None, "")
 
 
 class OutboxEmailBackend(BaseEmailBackend):
-    """Takes mail into the outbox. Raises ``ImproperlyConfigured`` for a relay that can't be kept, or leads back here."""
+    """Takes mail into the outbox. Raises ``ImproperlyConfigured`` for a relay that can't be kept or leads back."""
 
     enters_outbox: Final = True
 
@@ -42,7 +42,7 @@ class OutboxEmailBackend(BaseEmailBackend):
         using: str | None = None,
         relay: str = "",
         alias: str | None = None,
-        **options: Any,
+        **options: Any,  # noqa: ANN401 - Django's and SMTP's arguments, of many types
     ) -> None:
         super().__init__(**_compat.alias_argument(alias))
         self.fail_silently = bool(fail_silently)

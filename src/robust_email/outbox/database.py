@@ -118,7 +118,7 @@ def until_it_holds(
 def after_a_grace(
     stop: Callable[[], bool], *, grace: float = GRACE, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[], bool]:
-    """Return a ``give_up`` that says so once ``stop`` has said it for ``grace`` seconds: a restart is often that long."""
+    """Return a ``give_up`` that agrees once ``stop`` has said so for ``grace`` seconds: as long as a restart takes."""
     since: list[float] = []
 
     def give_up() -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 
-from robust_email.outbox import storage
+from robust_email.outbox import storage, tracing
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.database import UNAVAILABLE, after_a_grace, database, logger, until_it_holds
 from robust_email.outbox.handover import hand_over
@@ -96,7 +96,7 @@ def _run(claim: Claim, stop: Stop) -> Tally:
     if not claim.rows:
         return tally
     by_relay = sorted(claim.rows, key=lambda row: row.relay)
-    with Heartbeat(claim.token):
+    with Heartbeat(claim.token), tracing.handing_over(claim.rows):
         for name, rows in groupby(by_relay, key=lambda row: row.relay):
             _RelayRun(claim, name, list(rows), tally, stop).run()
     return tally
@@ -144,7 +144,7 @@ class _RelayRun:
         except ImproperlyConfigured as exc:
             self._finished += [Finished(row, _misconfigured(row, self._relay, exc)) for row in self._untouched(rows)]
             self._write()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - nothing that one mail does may stop the others
             logger.exception("Handing over %d mails to %s failed", len(rows), self._relay)
             self._write()
             self._find_culprit(rows, backend, exc)

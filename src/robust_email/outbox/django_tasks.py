@@ -1,16 +1,18 @@
 """The outbox woken by ``django.tasks`` (Django 6.0), or its backport: another hint, with nothing asked of the backend.
 
-Neither deferral nor retries are needed of it: the rows hold the schedule, and ``outbox_drain`` (or Celery's beat) sweeps.
+Neither deferral nor retries are needed of it: the rows hold the schedule. Let cron run ``outbox_drain`` as the sweep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from robust_email.outbox import dispatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def _task_decorator() -> Callable[..., Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +19,8 @@ from robust_email.outbox.dispatch import Tally, run_batch
 from robust_email.outbox.services.sweeping import sweep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from robust_email.outbox.services.sweeping import Swept
 
 TICK: Final = 0.2

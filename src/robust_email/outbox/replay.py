@@ -1,8 +1,8 @@
 """A stored mail as the ``EmailMessage`` that a backend of any kind takes, with the stored octets inside.
 
-A backend that serialises (SMTP, a file, the console) gets the exact octets from ``message().as_bytes()``. One that reads
-attributes and calls an HTTP interface gets subject, bodies and attachments parsed out of them; attributes of its own
-that an application had set (tags, merge data) are not among the octets, and so are gone.
+A backend that serialises (SMTP, a file, the console) gets the exact octets from ``message().as_bytes()``. One that
+reads attributes and calls an HTTP interface gets subject, bodies and attachments parsed out of them; attributes of its
+own that an application had set (tags, merge data) are not among the octets, and so are gone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class StoredTree(email.message.EmailMessage):
 
     octets: bytes | None = None
 
-    def as_bytes(self, *args: Any, **kwargs: Any) -> bytes:
+    def as_bytes(self, *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 - Python's and Django's
         """Return the stored octets; parts of the tree are serialised as usual."""
         return self.octets if self.octets is not None else super().as_bytes(*args, **kwargs)
 
@@ -36,7 +36,7 @@ class StoredMessage(EmailMultiAlternatives):
 
     stored: StoredTree
 
-    def message(self, *_: Any, **__: Any) -> StoredTree:
+    def message(self, *_: object, **__: object) -> StoredTree:
         """Return the tree; a policy is of no use to octets that are there."""
         return self.stored
 
@@ -44,6 +44,7 @@ class StoredMessage(EmailMultiAlternatives):
 def stored_message(octets: bytes, reverse_path: str, recipients: Sequence[str]) -> StoredMessage:
     """Make the message for the recipients that are still open: it goes to these and to no other."""
     tree = BytesParser(StoredTree, policy=email.policy.SMTP).parsebytes(octets)
+    assert isinstance(tree, StoredTree)  # noqa: S101 - the parser's stubs don't know its class argument
     to, cc = _named(tree, "To", recipients), _named(tree, "Cc", recipients)
     shown = {addr for _, addr in getaddresses([*to, *cc])}
     message = StoredMessage(

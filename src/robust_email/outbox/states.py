@@ -27,7 +27,7 @@ class State(TextChoices):
     REFUSED = "refused"
     """For none, for good."""
     DEAD = "dead"
-    """Given up: the schedule is used up, the row is malformed, or it killed its workers. A person may queue it again."""
+    """Given up: the schedule is used up, the row malformed, or it killed its workers. A person may queue it again."""
     IN_DOUBT = "in-doubt"
     """The relay may have it, and the policy is to hold it until a person decides."""
     EXPIRED = "expired"

@@ -1,7 +1,7 @@
 """Where the octets of a mail are: in its row, or, from a size on, in one of the project's storages.
 
-A file is written before its row is committed and removed after the row let go of it, so that at worst a file is left
-over and never a row without its octets. The octets are what was rendered at the enqueue, and are never serialised again.
+A file is written before its row is committed and removed after the row let go of it: at worst a file is left over, and
+never a row without its octets. These are what was rendered at the enqueue, and are never serialised again.
 """
 
 from __future__ import annotations

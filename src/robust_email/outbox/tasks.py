@@ -11,7 +11,6 @@ Add ``BEAT_SCHEDULE`` to the project's ``beat_schedule``; without beat, run ``ma
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -24,6 +23,8 @@ from robust_email.outbox.services import sweeping
 from robust_email.outbox.states import State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from celery import Task
 
 DELIVER: Final = "robust_email.outbox.deliver"
@@ -110,7 +111,7 @@ class CeleryWakeUp:
         self._expires = expires
 
     def notify(self, pks: Sequence[UUID]) -> None:
-        """Have each of these mails delivered, or all that is due if they are many. Raises kombu's ``OperationalError``."""
+        """Have each of these mails delivered, or, of many, all that is due. Raises kombu's ``OperationalError``."""
         if len(pks) > FEW:
             self.notify_backlog()
             return

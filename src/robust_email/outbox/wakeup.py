@@ -1,8 +1,8 @@
 """Telling a worker that a mail waits: a hint and no more, since the row is the truth and the sweep finds it.
 
 ``EMAIL_OUTBOX_WAKEUP`` names who is told. The broker is spoken to by one thread of this process, and whoever committed
-a mail waits for it at most ``EMAIL_OUTBOX_WAKEUP_PATIENCE``: a broker that is away, or swallows packets, costs a request
-that and no more. After a failure nobody asks for a while.
+a mail waits for it at most ``EMAIL_OUTBOX_WAKEUP_PATIENCE``: a broker that is away, or swallows packets, costs a
+request that and no more. After a failure nobody asks for a while.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final, Protocol
-from uuid import UUID
+from typing import TYPE_CHECKING, Final, Protocol
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -22,6 +20,10 @@ from django.utils.module_loading import import_string
 
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.database import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
 
 BUILT_IN: Final = {
     "celery": "robust_email.outbox.tasks.CeleryWakeUp",
@@ -68,6 +70,7 @@ class Publisher:
         self._lock = threading.Lock()
         self._jobs: queue.Queue[tuple[Callable[[], None], threading.Event]] = queue.Queue(MOST_WAITING)
         self._silent_until = 0.0
+        self._hangs = False
 
     def publish(self, job: Callable[[], None], patience: float) -> bool:
         """Run a job in the thread and wait for up to ``patience`` seconds; whether it was done by then."""
@@ -79,8 +82,10 @@ class Publisher:
             self._jobs.put_nowait((job, done))
         except queue.Full:
             return False
-        # Behind a job that hangs already there is nothing to wait for.
-        return done.wait(patience if self._jobs.qsize() <= 1 else 0.0)
+        if self._hangs:
+            return False  # behind a job that hangs there is nothing to wait for
+        self._hangs = not done.wait(patience)
+        return not self._hangs
 
     def _have_thread(self) -> None:
         if self._pid == os.getpid():
@@ -88,7 +93,7 @@ class Publisher:
         with self._lock:
             if self._pid == os.getpid():
                 return
-            self._jobs = queue.Queue(MOST_WAITING)
+            self._jobs, self._hangs = queue.Queue(MOST_WAITING), False
             threading.Thread(target=self._run, args=(self._jobs,), name="outbox wake-up", daemon=True).start()
             self._pid = os.getpid()
 
@@ -104,10 +109,11 @@ class Publisher:
                         "No worker could be told of new mail (%s); the sweep will find it", type(exc).__name__
                     )
             done.set()
+            self._hangs = False
 
     def forget(self) -> None:
         """Begin anew: another thread for the next job, and no silence. For tests, which change brokers."""
-        self._pid, self._silent_until = -1, 0.0
+        self._pid, self._silent_until, self._hangs = -1, 0.0, False
 
     def renew_lock(self) -> None:
         """Replace the lock, which another thread of the parent may have held at the fork."""
@@ -136,7 +142,7 @@ def _tell(say: Callable[[WakeUp], None]) -> None:
             say(wake_up)
         else:
             publisher.publish(lambda: say(wake_up), outbox_settings().wakeup_patience)
-    except Exception:  # the mail is committed, and the caller's request is none of the broker's business
+    except Exception:  # noqa: BLE001 - the mail is committed; a broker's trouble is not the caller's
         logger.exception("No worker could be told of new mail; the sweep will find it")
 
 

@@ -1,3 +1,5 @@
+"""Messages, recipients, attempts, and relays in trouble."""
+
 from __future__ import annotations
 
 import django.db.models.deletion

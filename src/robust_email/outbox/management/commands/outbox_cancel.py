@@ -23,7 +23,7 @@ class Command(BaseCommand):
         """Declare the options."""
         parser.add_argument("message", nargs="+", type=UUID, help="the mail's key")
 
-    def handle(self, *_: Any, **options: Any) -> None:
+    def handle(self, *_: object, **options: Any) -> None:  # noqa: ANN401 - Django's
         """Withdraw them."""
         failed = 0
         for pk in options["message"]:

@@ -40,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument("--concurrency", type=int, default=1, help="threads, each with a session of its own")
         parser.add_argument("--json", action="store_true", help="print one JSON object per line for each step")
 
-    def handle(self, *_: Any, **options: Any) -> None:
+    def handle(self, *_: object, **options: Any) -> None:  # noqa: ANN401 - Django's
         """Run the drain."""
         self._json: bool = options["json"]
         if options["concurrency"] < 1 or (options["batch"] or 1) < 1:
@@ -93,7 +93,7 @@ class Command(BaseCommand):
         words = ", ".join(f"{count} {state}" for state, count in sorted(_plain(tally)["states"].items()))
         self.stdout.write(f"{tally.claimed} mails taken: {words or 'nothing was due'}.")
 
-    def _line(self, step: str, **facts: Any) -> None:
+    def _line(self, step: str, **facts: object) -> None:
         self.stdout.write(json.dumps({"step": step, **facts}))
         self.stdout.flush()
 

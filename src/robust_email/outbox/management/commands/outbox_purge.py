@@ -21,7 +21,7 @@ class Command(BaseCommand):
         """Declare the options."""
         parser.add_argument("--dry-run", action="store_true", help="only count")
 
-    def handle(self, *_: Any, **options: Any) -> None:
+    def handle(self, *_: object, **options: Any) -> None:  # noqa: ANN401 - Django's
         """Remove them."""
         for state, count in purge(dry_run=options["dry_run"]).items():
             self.stdout.write(f"{state.value:<10} {count:>8}{' would be' if options['dry_run'] else ''} removed")

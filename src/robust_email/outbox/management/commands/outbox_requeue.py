@@ -31,13 +31,13 @@ class Command(BaseCommand):
         parser.add_argument("--relay", action="append", default=[], help="a relay's name, as outbox_status shows it")
         parser.add_argument("--all-relays", action="store_true", help="all relays in trouble")
 
-    def handle(self, *_: Any, **options: Any) -> None:
+    def handle(self, *_: object, **options: Any) -> None:  # noqa: ANN401 - Django's
         """Queue them."""
         if not (options["message"] or options["dead"] or options["relay"] or options["all_relays"]):
             raise CommandError("Say which mails or relays.")
         failed = [pk for pk in options["message"] if not self._requeue(pk)]
         while options["dead"] and (found := operating.ended_in([State.DEAD], kind=options["kind"])):
-            if not any([self._requeue(pk) for pk in found]):
+            if not sum(self._requeue(pk) for pk in found):
                 break
         resumed = operating.resume_all_relays() if options["all_relays"] else []
         resumed += [name for name in options["relay"] if operating.resume_relay(name)]

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         decision.add_argument("--accepted", action="store_true", help="the relay has it")
         decision.add_argument("--resend", action="store_true", help="it has not, or a double does no harm")
 
-    def handle(self, *_: Any, **options: Any) -> None:
+    def handle(self, *_: object, **options: Any) -> None:  # noqa: ANN401 - Django's
         """Resolve them."""
         failed = 0
         for pk in options["message"]:

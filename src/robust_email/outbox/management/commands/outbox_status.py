@@ -32,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--max-in-doubt", type=int, help="fail if more mails are held in doubt")
         parser.add_argument("--max-dead", type=int, help="fail if more mails are given up")
 
-    def handle(self, *_: Any, **options: Any) -> None:
+    def handle(self, *_: object, **options: Any) -> None:  # noqa: ANN401 - Django's
         """Print, and exit with 1 if something is wrong."""
         health = selectors.health(alert_age=options["max_overdue"])
         findings = [*health.findings, *_beyond(health, options)]
