@@ -30,23 +30,23 @@ class SharedCache(RedisCache):
         super().__init__(server, params)
         self._own = LocMemCache("while Redis is away", params)
 
-    def add(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:  # type: ignore[assignment] # Django's mark for "not given" is an object
+    def add(self, key: str, value: object, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:  # noqa: ANN401 - Django's mark for "not given" is an object
         """Set what is not there yet."""
         return bool(self._ask("add", key, value, timeout, version))
 
-    def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:  # noqa: ANN401 - what was set
         """Return a value or the default."""
         return self._ask("get", key, default, version)
 
-    def set(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> None:  # type: ignore[assignment] # as above
+    def set(self, key: str, value: object, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:  # noqa: ANN401 - as above
         """Keep a value."""
         self._ask("set", key, value, timeout, version)
 
-    def delete(self, key: Any, version: int | None = None) -> bool:
+    def delete(self, key: str, version: int | None = None) -> bool:
         """Forget a value."""
         return bool(self._ask("delete", key, version))
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
+    def _ask(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - as they return
         if time.monotonic() >= SharedCache._silent_until:
             try:
                 return getattr(super(), method)(*arguments)

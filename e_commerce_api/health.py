@@ -6,13 +6,13 @@ same and their mails wait, so a load balancer must not send customers away for i
 
 from __future__ import annotations
 
-import socket
 from typing import Final
 
 from celery import current_app
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
+from kombu.exceptions import KombuError
 
 from robust_email.outbox.selectors import Health
 from robust_email.outbox.selectors import health as outbox_health
@@ -42,9 +42,10 @@ def readyz(_request: HttpRequest) -> JsonResponse:
 
 def _broker() -> str:
     with current_app.connection_for_write(connect_timeout=BROKER_PATIENCE) as broker:
+        failures: tuple[type[Exception], ...] = (OSError, KombuError, *broker.connection_errors)
         try:
             broker.connect()
-        except (OSError, socket.gaierror, *broker.connection_errors):
+        except failures:
             return "down"
     return "ok"
 

@@ -34,4 +34,4 @@ def purge_unverified(*, older_than: timedelta = UNVERIFIED_KEPT) -> int:
     Session.objects.filter(expire_date__lt=now).delete()
     proven = EmailAddress.objects.filter(user=OuterRef("pk"), verified=True)
     unproven = User.objects.filter(~Exists(proven), date_joined__lt=now - older_than, is_staff=False, last_login=None)
-    return unproven.delete()[1].get(User._meta.label, 0)
+    return unproven.delete()[1].get("authentication.User", 0)

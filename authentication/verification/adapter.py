@@ -1,4 +1,4 @@
-"""What is ours in allauth's flows: mail goes into the outbox, an address has one form, and nothing tells who is known."""
+"""What is ours in allauth's flows: mail goes into the outbox, an address has one form, nothing tells who is known."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from authentication.core.models import canonical_email
 from authentication.verification import services
 from authentication.verification.kinds import KIND_OF_TEMPLATE
+from robust_email.smtp import Envelope, InvalidAddress
 
 if TYPE_CHECKING:
     from allauth.account.internal.flows.email_verification_by_code import EmailVerificationProcess
@@ -29,7 +30,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Write the mail into the outbox, in the request's transaction. SMTP is not spoken here."""
         # Of allauth's context only this goes into a mail: no Host header, no User-Agent, nobody's name.
-        known = {name: context[name] for name in ("code", "to_email", "password_reset_url") if name in context}
+        known: dict[str, Any] = {
+            name: context[name] for name in ("code", "to_email", "password_reset_url") if name in context
+        }
         services.mail_customer(
             kind=KIND_OF_TEMPLATE[template_prefix],
             template=template_prefix,
@@ -41,7 +44,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is 
             current.request.customer_was_mailed = True  # guard.EvenEffort looks at it
 
     def send_confirmation_mail(
-        self, request: HttpRequest, emailconfirmation: EmailVerificationProcess, signup: bool
+        self,
+        request: HttpRequest,  # noqa: ARG002 - allauth's signature
+        emailconfirmation: EmailVerificationProcess,
+        signup: bool,  # noqa: FBT001 - the same
     ) -> None:
         """Say in the mail, and to the outbox, when the code really dies: sending it again makes nothing longer."""
         dies = emailconfirmation.state["at"] + app_settings.EMAIL_VERIFICATION_BY_CODE_TIMEOUT
@@ -55,19 +61,24 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is 
         super().send_account_already_exists_mail(email)
 
     def clean_email(self, email: str) -> str:
-        """Return the one form of an address; refuses quoted local parts, which only hide tricks."""
-        if '"' in email:
+        """Return the one form of an address; refuses what SMTP cannot carry, and quoted local parts, which hide tricks."""
+        canonical = canonical_email(email)
+        try:
+            Envelope.of("", [canonical])
+        except InvalidAddress as error:
+            raise ValidationError(_("Enter a valid email address.")) from error
+        if '"' in canonical:
             raise ValidationError(_("Enter a valid email address."))
-        return str(super().clean_email(canonical_email(email)))
+        return str(super().clean_email(canonical))
 
-    def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:  # noqa: ANN401 - allauth's signature
         """Let a customer log in however he writes his address."""
         if email := credentials.get("email"):
             credentials["email"] = canonical_email(email)
         user: AbstractBaseUser | None = super().authenticate(request, **credentials)
         return user
 
-    def save_user(self, request: HttpRequest, user: Any, form: Form, commit: bool = True) -> AbstractBaseUser:  # noqa: FBT001, FBT002 - allauth's signature
+    def save_user(self, request: HttpRequest, user: Any, form: Form, commit: bool = True) -> AbstractBaseUser:  # noqa: ANN401, FBT001, FBT002 - allauth's signature
         """Keep the language of the registration for all mails that follow."""
         user.language = translation.get_language() or ""
         saved: AbstractBaseUser = super().save_user(request, user, form, commit)

@@ -139,14 +139,14 @@ class SupportEmail(serializers.Serializer[OutboxMessage]):
 class FindEmailsApi(APIView):
     """For staff: the last mails to an address."""
 
-    permission_classes: ClassVar = [IsAdminUser]
+    permission_classes = (IsAdminUser,)
 
     @extend_schema(request=Address, responses=SupportEmail(many=True))
     def post(self, request: Request) -> Response:
         """Return up to 20, the newest first, each with its history. Nobody sees a body or a code."""
         given = Address(data=request.data)
         given.is_valid(raise_exception=True)
-        rows = selectors.mails_to([given.validated_data["email"]])[:20]
+        rows = list(selectors.mails_to([given.validated_data["email"]])[:20])
         return Response(SupportEmail(rows, many=True).data)
 
 
@@ -160,7 +160,7 @@ class NotNow(APIException):
 class DecideEmailApi(APIView):
     """For staff: ``requeue`` a mail that has ended, ``cancel`` one, or ``resend`` one that is in doubt."""
 
-    permission_classes: ClassVar = [IsAdminUser]
+    permission_classes = (IsAdminUser,)
     DECISIONS: ClassVar[dict[str, Callable[..., OutboxMessage]]] = {
         "requeue": operating.requeue,
         "cancel": operating.cancel,

@@ -12,7 +12,7 @@ accounts.E006      codes of a reset live longer than ten minutes (ASVS 6.5.5), o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 from django.core import checks
@@ -32,7 +32,7 @@ LONGEST_RESET: Final = 600
 
 
 @checks.register(checks.Tags.security)
-def check_accounts(**_: Any) -> list[checks.CheckMessage]:
+def check_accounts(**_: object) -> list[checks.CheckMessage]:
     """Look at the settings that close the holes."""
     return [checks.Error(words, id=f"accounts.{number}") for number, words in _holes()]
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 ACCOUNTS: Final = "/_allauth/"
 """Where allauth's endpoints are."""
+ANSWERS: Final = {IntegrityError: 409, RecursionError: 400}
+"""To what its views do not catch."""
 
 
 class OneAtATime:
@@ -55,8 +57,12 @@ class OneAtATime:
             return self._get_response(request)
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Answer 409 to the second of two who wanted the same address; the view's own transaction is rolled back."""
-        return JsonResponse({"status": 409}, status=409) if isinstance(exception, IntegrityError) else None
+        """Answer 409 to the second of two who wanted the same address, and 400 to JSON of too many levels.
+
+        The view's own transaction has been rolled back.
+        """
+        status = next((status for kind, status in ANSWERS.items() if isinstance(exception, kind)), None)
+        return JsonResponse({"status": status}, status=status) if status else None
 
 
 def _belongs_to_somebody_gone(session: Session) -> bool:
@@ -117,7 +123,7 @@ class _Count:
 
     statements = 0
 
-    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001 - Django's signature
+    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: ANN401, FBT001 - Django's signature
         self.statements += 1
         return execute(sql, params, many, context)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 SEND_VERIFICATION: Final = "authentication.verification.send_verification_email"
 SEND_PASSWORD_RESET: Final = "authentication.verification.send_password_reset_email"  # noqa: S105 - a task's name
@@ -20,7 +23,7 @@ class Kind:
     """A kind of mail. ``name`` stands in the outbox's row; ``title`` is what its receiver calls it."""
 
     name: str
-    title: str
+    title: StrOrPromise
     task: str = DELIVER
     lifetime: timedelta | None = None
     """None: it is never too late for it."""

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from allauth.account.models import EmailAddress
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from authentication.core.models import User, canonical_email
@@ -15,6 +14,8 @@ from robust_email.outbox.models import OutboxMessage, OutboxRecipient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from django.db.models import QuerySet
 
 DAY = timedelta(days=1)
 

@@ -1,4 +1,4 @@
-"""Mail to a customer: rendered, and written into the outbox in the caller's transaction. Nothing here waits for a relay.
+"""Mail to a customer: rendered, and written into the outbox in the caller's transaction. Nothing waits for a relay.
 
 Whoever asks for a code must not learn from it whether an address is known. So where there is nobody to write to, or
 the day's limit is reached, the same mail is rendered and written all the same, and then taken back
@@ -11,7 +11,6 @@ import hashlib
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone, translation
@@ -35,10 +34,6 @@ MAILS_A_DAY: Final = 10
 senders gets around it."""
 NOBODY: Final = "nobody@invalid.invalid"
 """Whom a mail that is taken back was for."""
-
-
-class _TakeBack(Exception):
-    """Rolls back one mail and nothing else."""
 
 
 def mail_customer(
@@ -78,17 +73,13 @@ def _mail(
         context={"now": now, "expires_at": expires_at, "minutes": minutes, **context},
     )
     capped = kind.capped and selectors.capped_mails_of_a_day(to) >= MAILS_A_DAY
-    pk: UUID | None = None
-    try:
-        with transaction.atomic():
-            row = _enqueue(message, kind, to, expires_at)
-            pk = row.pk
-            if capped or not send:
-                raise _TakeBack
-    except _TakeBack:
-        transaction.on_commit(partial(wakeup.notify, [pk] if pk else []), robust=True)
-        return None
-    return row
+    with transaction.atomic():
+        row = _enqueue(message, kind, to, expires_at)
+        if send and not capped:
+            return row
+        transaction.set_rollback(True)  # of this block: the mail, and nothing else of the request
+    transaction.on_commit(partial(wakeup.notify, [row.pk]), robust=True)
+    return None
 
 
 def _enqueue(message: EmailMultiAlternatives, kind: Kind, to: str, expires_at: datetime | None) -> OutboxMessage:
@@ -106,9 +97,6 @@ def _enqueue(message: EmailMultiAlternatives, kind: Kind, to: str, expires_at: d
 
 def pretend_to_register() -> None:
     """Do what a new account costs in the database, and take it back: a known address must not answer faster."""
-    try:
-        with transaction.atomic():
-            User.objects.create_user(NOBODY, "as expensive as a real one")
-            raise _TakeBack
-    except _TakeBack:
-        pass
+    with transaction.atomic():
+        User.objects.create_user(NOBODY, "as expensive as a real one")
+        transaction.set_rollback(True)

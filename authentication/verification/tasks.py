@@ -1,8 +1,9 @@
 """The two mail tasks, the sweep and the purge: adapters between Celery and the outbox, with no rule of their own.
 
-A task carries the key of a mail and nothing else. It is acknowledged after it ran, so a killed worker loses no mail, and
-the outbox's claim makes a second delivery harmless. The row says when the next attempt is; ``self.retry`` is its timer
-and makes Celery's log read as people expect. If that is lost, or used up in a long outage, the sweep finds the row.
+A task carries the key of a mail and nothing else. It is acknowledged after it ran, so a killed worker loses no mail,
+and the outbox's claim makes a second delivery harmless. The row says when the next attempt is; ``self.retry`` is its
+timer and makes Celery's log read as people expect. If that is lost, or used up in a long outage, the sweep finds the
+row.
 """
 
 from __future__ import annotations

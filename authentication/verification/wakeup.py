@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from celery import current_app
 
@@ -15,6 +14,7 @@ from robust_email.outbox.wakeup import publisher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
 DRAIN: Final = "robust_email.outbox.drain"
 DRAINS: Final = 4

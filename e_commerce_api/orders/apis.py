@@ -33,7 +33,7 @@ class OrderInput(serializers.Serializer[Any]):
     """An order; ``reference`` is any new UUID, and the same one again is the same order."""
 
     reference = serializers.UUIDField()
-    lines = LineFields(many=True, allow_empty=False, max_length=100)
+    lines = LineFields(many=True, allow_empty=False, max_length=100)  # type: ignore[call-arg] # many=True takes it
 
 
 class OrderOutput(OrderInput):

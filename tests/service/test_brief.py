@@ -76,7 +76,7 @@ def test_a_connection_error_reads_as_in_the_brief(tmp_path: Path) -> None:
 
 
 def test_3_monitor_celery_logs() -> None:
-    """``docker logs celery-1 -f`` is the worker's log: the container has that name, and logs what the brief looks for."""
+    """``docker logs celery-1 -f`` is the worker's log: the container has that name, and logs at INFO."""
     compose = (ROOT / "compose.yaml").read_text()
     assert "container_name: celery-1" in compose
     assert "worker, --loglevel=INFO" in compose

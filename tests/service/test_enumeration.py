@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,12 +20,12 @@ from authentication.core.models import User
 from tests.service.customers import ADDRESS, PASSWORD, Device, last_code, mails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Sequence
 
     from django.http import HttpResponse
     from pytest_django import Settings
 
+CaptureCallbacks = Callable[..., AbstractContextManager[object]]
 UNKNOWN = "nobody.yet@customer.example"
 
 
@@ -44,6 +46,7 @@ class Counting(MD5PasswordHasher):
     calls = 0
 
     def encode(self, password: str, salt: str) -> str:
+        """Count, and hash."""
         type(self).calls += 1
         return super().encode(password, salt)
 
@@ -119,9 +122,11 @@ class Recorder:
     told: ClassVar[list[int]] = []
 
     def notify(self, pks: Sequence[object]) -> None:
+        """Remember how many."""
         self.told.append(len(pks))
 
     def notify_backlog(self) -> None:
+        """Remember that there were too many to count."""
         self.told.append(-1)
 
 
