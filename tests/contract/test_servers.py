@@ -55,6 +55,7 @@ KINDS = {
     "Postfix": Kind("postfix", Transport.CHUNKED, {}),
     "Postfix, strict": Kind("postfix", Transport.CHUNKED, {"strict": True}),
     "Exim": Kind("exim", Transport.CHUNKED, {}),
+    "Haraka": Kind("haraka", Transport.PIPELINED, {}),
     "OpenSMTPD": Kind("opensmtpd", Transport.STEPWISE, {}, defers=False),
 }
 MARKS = {"postfix": pytest.mark.postfix, "exim": pytest.mark.exim}

@@ -12,6 +12,7 @@ import pytest
 
 from tests.servers import aiosmtpd_server as aiosmtpd_module
 from tests.servers import exim as exim_module
+from tests.servers import haraka as haraka_module
 from tests.servers import opensmtpd as opensmtpd_module
 from tests.servers import postfix as postfix_module
 from tests.servers.running import RunningServer, ServerStarter, ServerTls
@@ -40,6 +41,13 @@ def postfix() -> Iterator[ServerStarter]:
 def exim() -> Iterator[ServerStarter]:
     """Give a factory of Exim servers."""
     with _starter(exim_module.exim) as start:
+        yield start
+
+
+@pytest.fixture
+def haraka() -> Iterator[ServerStarter]:
+    """Give a factory of Haraka servers."""
+    with _starter(haraka_module.haraka) as start:
         yield start
 
 
