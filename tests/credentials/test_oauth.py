@@ -349,6 +349,27 @@ def test_a_broken_store_costs_no_mail(tokens: OAuthServer, caplog: pytest.LogCap
     assert "hunter2" not in caplog.text
 
 
+def test_one_renewal_for_many_even_without_a_store(tokens: OAuthServer) -> None:
+    """A broken cache does not make each thread ask for a token of its own."""
+    worker = provider(tokens, Broken())
+    assert together(16, lambda _: worker.token(LIMIT).value) == ["token-1"] * 16
+    assert tokens.granted == ["token-1"]
+
+
+def test_sessions_of_a_refused_token_end(tokens: OAuthServer) -> None:
+    """A token that the server refused elsewhere makes its idle sessions end before their next mail."""
+    shared = provider(tokens)
+    with relay(tokens) as server:
+        with client_of(server, credentials=Credentials("shop", provider=shared)) as client:
+            client.submit(envelope(), mail(1))
+            client.submit(envelope(), mail(2))
+            assert client.pool.stats().opened == 1
+            shared.refused(Credentials("shop", access_token="token-1"))
+            assert client.submit(envelope(), mail(3)).all_accepted
+            assert (client.pool.stats().opened, client.pool.stats().closed) == (2, 1)
+        assert server.commands["AUTH"] == 2
+
+
 def test_stores_keep_secrets_to_themselves(tokens: OAuthServer, tmp_path: Path) -> None:
     """Files are for their owner alone; a cache holds nothing readable, and another key opens nothing."""
     folder = tmp_path / "tokens"
