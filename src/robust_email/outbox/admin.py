@@ -20,8 +20,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 
 from robust_email.outbox import selectors, storage
@@ -93,11 +96,11 @@ def _action(name: str) -> _ActionCallable[Any, Any]:
 class OutboxMessageAdmin(ReadOnlyAdmin):
     """The mails, the newest first."""
 
-    list_display = ("made", "to", "kind", "shown_state", "relay", "attempts", "why")
+    list_display = ("made", "to", "kind", "shown_state", "relay")
     list_display_links = ("made", "to")
     list_filter = (listing.StateFilter, listing.MadeFilter, listing.RelayFilter, listing.KindFilter)
     show_facets = admin.ShowFacets.NEVER  # each facet is a count
-    list_per_page = 50
+    list_per_page = list_max_show_all = 50
     show_full_result_count = False
     paginator = listing.ReachablePaginator
     sortable_by = ()
@@ -140,13 +143,13 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list and the way to the dashboard."""
-        shown = {"may_see_dashboard": may(request, "view_outboxrelay"), "reach": listing.REACH}
+        shown = {"title": "Mails", "may_see_dashboard": may(request, "view_outboxrelay"), "reach": listing.REACH}
         return super().changelist_view(request, {**shown, **(extra_context or {})})
 
     @admin.display(description="made")
-    def made(self, row: OutboxMessage) -> Any:  # noqa: ANN401 - a time, which the admin writes
+    def made(self, row: OutboxMessage) -> str:
         """Return when."""
-        return row.created_at
+        return date_format(timezone.template_localtime(row.created_at), "j M H:i:s")
 
     @admin.display(description="to")
     def to(self, row: OutboxMessage) -> str:
@@ -156,13 +159,9 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def shown_state(self, row: OutboxMessage) -> str:
-        """Return the state in its colour."""
-        return format_html('<span class="outbox-state outbox-{}">{}</span>', row.state, row.state)
-
-    @admin.display(description="why")
-    def why(self, row: OutboxMessage) -> str:
-        """Return the reason, as it is in the row: addresses are masked there."""
-        return row.reason
+        """Return the state in its colour, and why; addresses are masked in the row already."""
+        pill = '<span class="outbox-state outbox-{}">{}</span> <span class="outbox-quiet">{}</span>'
+        return format_html(pill, row.state, row.state, Truncator(row.reason).chars(60))
 
     # -- one mail
 

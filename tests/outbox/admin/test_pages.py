@@ -13,11 +13,11 @@ from robust_email.outbox.states import State
 from tests.outbox.admin.conftest import DASHBOARD, EVERYTHING, list_url, mail_url, make_attempt, make_mail
 
 if TYPE_CHECKING:
-    from robust_email.testing import ScriptedServer
     from django.test import Client
     from pytest_django import DjangoCaptureOnCommitCallbacks
     from pytest_django.fixtures import SettingsWrapper
 
+    from robust_email.testing import ScriptedServer
     from tests.outbox.admin.conftest import LogIn
 
 pytestmark = pytest.mark.django_db

@@ -92,7 +92,7 @@ def overview() -> Overview:
         relays=relays[:MOST_RELAYS],
         more_relays=max(0, len(relays) - MOST_RELAYS),
         day=series(slices=DAY, step=3),
-        month=series(slices=30 * DAY, step=DAY // 4),
+        month=series(slices=30 * DAY, step=DAY),
         trouble=latest_trouble(),
     )
 
@@ -195,4 +195,4 @@ def latest_trouble() -> tuple[SubmissionAttempt, ...]:
     attempts = SubmissionAttempt.objects.using(database())
     oldest = attempts.order_by("-pk").values_list("pk", flat=True)[NEWEST : NEWEST + 1]
     troubled = attempts.filter(pk__gt=next(iter(oldest), 0)).exclude(disposition=_ACCEPTED)
-    return tuple(troubled.select_related("message").defer("message__content").order_by("-pk")[:SHOWN])
+    return tuple(troubled.order_by("-pk")[:SHOWN])

@@ -18,6 +18,8 @@ from robust_email.outbox.states import State
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
+    from robust_email.outbox.selectors import Health
+
 MOST_RECIPIENTS: Final = 200
 """Of one mail that are shown."""
 PATIENCE: Final = 5.0
@@ -30,7 +32,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
     found = figures.overview()
     charts = charts_of("day", "24 hours", found.day) + charts_of("month", "30 days", found.month)
     shown = {
-        "title": "Outbox",
+        "title": "Dashboard",
+        "verdict": _verdict(found.health),
         "found": found,
         "health": found.health,
         "in_doubt": found.health.ended[State.IN_DOUBT],
@@ -39,6 +42,18 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
         "now": timezone.now(),
     }
     return TemplateResponse(request, "robust_email_outbox/dashboard.html", {**context, **shown})
+
+
+def _verdict(health: Health) -> tuple[str, str]:
+    """Return the severity and the words for the whole: a problem, something that waits for a person, or nothing."""
+    if health.problems:
+        return "error", "Somebody should look at this now"
+    troubled = [relay.name for relay in health.relays if relay.trouble]
+    if troubled:
+        return "warning", f"{len(troubled)} relay{'s' if len(troubled) > 1 else ''} not in service"
+    if health.ended[State.IN_DOUBT] or health.ended[State.DEAD]:
+        return "warning", "Some mail waits for a person"
+    return "ok", "All is well"
 
 
 def act_on_relay(deed: str, name: str, by: str) -> str | None:

@@ -5,6 +5,7 @@
 (() => {
   const RENEW_MS = 15000;
   const HEIGHT = 150;
+  const SHORT = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
   const COLOURS = {
     accepted: "--outbox-accepted",
     deferred: "--outbox-deferred",
@@ -26,15 +27,15 @@
 
   function seriesOf(data) {
     const bars = uPlot.paths.bars({ size: [0.8, 64], align: 1 });
-    return [...data.series].reverse().map((each, index) => ({
+    return [...data.series].reverse().map((each) => ({
       label: each.name,
       stroke: colour(COLOURS[each.name]),
       fill: colour(COLOURS[each.name]),
       width: 0,
       paths: bars,
       points: { show: false },
-      value: (_plot, _top, _series, point) =>
-        point == null ? "–" : data.series[data.series.length - 1 - index].counts[point].toLocaleString(),
+      // The pointed-at step's, and all together while nothing is pointed at.
+      value: (_plot, _top, _series, point) => (point == null ? sum(each.counts) : each.counts[point]).toLocaleString(),
     }));
   }
 
@@ -47,6 +48,8 @@
       ...options,
     };
   }
+
+  const sum = (counts) => counts.reduce((total, count) => total + count, 0);
 
   const brief = (number) =>
     number >= 1e6 ? `${number / 1e6} M` : number >= 1e3 ? `${number / 1e3} k` : Number.isInteger(number) ? `${number}` : "";
@@ -68,7 +71,7 @@
           axis({ size: 26, space: 64, grid: { show: false }, values: timesOf(data.step) }),
           axis({ size: 44, space: 36, values: (_plot, splits) => splits.map(brief) }),
         ],
-        series: [{ value: (_plot, time) => (time == null ? "" : new Date(time * 1000).toLocaleString()) }, ...seriesOf(data)],
+        series: [{ value: (_plot, time) => (time == null ? "" : new Date(time * 1000).toLocaleString(undefined, SHORT)) }, ...seriesOf(data)],
         legend: { markers: { width: 0, fill: (_plot, index) => (index ? colour(COLOURS[seriesName(data, index)]) : "transparent") } },
       },
       stacked(data),
