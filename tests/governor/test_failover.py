@@ -220,6 +220,7 @@ def test_what_passes_a_mail_on_is_a_table() -> None:
         if phase is Phase.AWAIT_FINAL or code != 250:
             assert not goes_elsewhere(classify_reply(phase, Answer(code)))
     assert goes_elsewhere(classify_reply(Phase.MAIL, Answer(421)))
+    assert not goes_elsewhere(classify_reply(Phase.AWAIT_FINAL, Answer(421))), "it has read the whole message"
     assert goes_elsewhere(classify_reply(Phase.AUTH, Answer(535)))
     assert not goes_elsewhere(classify_reply(Phase.MAIL, Answer(530)))
     assert classify_reply(Phase.AUTH, Answer(535)).scope is Scope.CONFIGURATION
