@@ -9,6 +9,7 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage, get_connection, send_mail
 
+from robust_email import _compat
 from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.outbox import checks, enqueue
 from robust_email.outbox.backend import OutboxEmailBackend
@@ -32,7 +33,7 @@ PORTS: dict[str, int] = {}
 
 def resolve(reference: str) -> BaseEmailBackend:
     """Find a tenant's relay, as a project's ``EMAIL_OUTBOX_RELAY_RESOLVER`` does."""
-    return RobustSMTPEmailBackend(host="127.0.0.1", port=PORTS[reference])
+    return RobustSMTPEmailBackend(host="127.0.0.1", port=PORTS[reference], **_compat.alias_argument(None))
 
 
 def resolve_to_nothing(reference: str) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -131,3 +132,15 @@ def test_a_forked_child_has_a_thread_of_its_own(outbox_url: str) -> None:
     if child == 0:
         os._exit(0 if publisher.publish(lambda: None, patience=5) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(find_spec("django.tasks") is None, reason="django.tasks came with Django 6.0")
+def test_woken_by_django_tasks(outbox_url: str, relay: ScriptedServer, settings: Settings) -> None:
+    """A commit enqueues a task, whose backend (here one that runs it at once, beside the request) delivers the mail."""
+    settings.TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
+    settings.EMAIL_OUTBOX_WAKEUP = "django.tasks"
+    settings.EMAIL_OUTBOX_WAKEUP_PATIENCE = 10
+    wakeup.publisher.forget()
+    message()
+    assert len(relay.accepted) == 1
+    assert OutboxMessage.objects.get().state == "accepted"

@@ -100,7 +100,7 @@ def _add_content(message: StoredMessage, tree: StoredTree) -> None:
 
 def _text(part: email.message.Message) -> str:
     payload = part.get_payload(decode=True)
-    octets = payload if isinstance(payload, bytes) else b""
+    octets = payload.replace(b"\r\n", b"\n") if isinstance(payload, bytes) else b""
     try:
         return octets.decode(part.get_content_charset() or "utf-8", "replace")
     except LookupError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.db import connections
 from django.utils.module_loading import import_string
 
 from robust_email.outbox.conf import outbox_settings
@@ -108,6 +109,7 @@ class Publisher:
                     logger.warning(
                         "No worker could be told of new mail (%s); the sweep will find it", type(exc).__name__
                     )
+            connections.close_all()  # a task backend may keep its tasks there, or run them at once
             done.set()
             self._hangs = False
 
