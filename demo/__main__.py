@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -22,16 +23,20 @@ from robust_email.testing import Script, ScriptedServer
 RETRY_SCALE: Final = 0.05
 """The tasks' schedule of 60, 120, 240, 300, 300 s becomes 3, 6, 12, 15, 15 s."""
 
+FAULTS_LAST: Final = 20.0
+"""Seconds without DNS, with ``--stay --faults``."""
+
 
 def main() -> int:
     """Run what the command line asks for, in a folder that is removed afterwards."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--stay", action="store_true", help="start the service, without faults, and stay")
+    parser.add_argument("--faults", action="store_true", help="with --stay: no DNS at first, and a relay that hangs up")
     parser.add_argument("--web-port", type=int, default=0, help="with --stay; 0 (the default) takes a free one")
     parser.add_argument("--smtp-port", type=int, default=0, help="with --stay; 0 (the default) takes a free one")
     options = parser.parse_args()
     display = Display()
-    script = Script(host_name=RELAY) if options.stay else RELAY_SCRIPT
+    script = RELAY_SCRIPT if options.faults or not options.stay else Script(host_name=RELAY)
     try:
         with (
             tempfile.TemporaryDirectory(prefix="robust-email-demo-") as folder,
@@ -45,12 +50,19 @@ def main() -> int:
 
 def _run(options: argparse.Namespace, folder: Path, relay: ScriptedServer, display: Display) -> int:
     zone, log = folder / "zone", LogFile(folder / "log.jsonl")
-    service = Service(folder, _environment(folder, zone, relay.port, scale=1 if options.stay else RETRY_SCALE))
+    environment = _environment(
+        folder, zone, relay.port, scale=1 if options.stay and not options.faults else RETRY_SCALE
+    )
+    # DEBUG shows developers the preview of all mails; the story runs as in production.
+    service = Service(folder, {**environment, "DEBUG": str(options.stay)})
     try:
         if options.stay:
             display.title("The shop's account mails", "SQLite, a Celery worker, and a mail catcher, until Ctrl-C.")
             service.manage("migrate", "--verbosity", "0")
-            zone.write_text(relay.host)
+            if options.faults:
+                threading.Timer(FAULTS_LAST, zone.write_text, [relay.host]).start()
+            else:
+                zone.write_text(relay.host)
             stay(service, relay, log, display, web_port=options.web_port)
             return 0
         display.title(

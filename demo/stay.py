@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from demo import RELAY
+from demo.catcher import mail_page
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -18,18 +19,22 @@ if TYPE_CHECKING:
     from demo.records import LogFile
     from robust_email.testing import ScriptedServer
 
-_REGISTER = """curl -s {url}/api/register/ -H 'Content-Type: application/json' \\
-     -d '{{"email": "you@customer.example", "password": "correct horse battery staple"}}'"""
-
 
 def stay(service: Service, relay: ScriptedServer, log: LogFile, display: Display, *, web_port: int) -> None:
     """Serve until interrupted or asked to end; show the log and every mail that arrives."""
     signal.signal(signal.SIGTERM, _interrupt)
-    with contextlib.suppress(KeyboardInterrupt), service.web(web_port) as url, service.worker():
-        display.step(f"API:          {url}/api/register/  /api/verify/  /api/password-reset/ (and .../confirm/)")
-        display.step(f"Mail catcher: {relay.host}:{relay.port}, by the name of {RELAY}; what it accepts is shown here")
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        mail_page(relay) as mail_url,
+        service.web(web_port) as url,
+        service.worker(),
+    ):
+        display.step(f"The shop:     {url}/  (register here; the mails in all languages: {url}/mails/)")
+        display.step(f"Mail catcher: {mail_url}  (SMTP on {relay.host}:{relay.port}, by the name of {RELAY})")
+        display.step(f"API:          {url}/api/docs/  and, for accounts, {url}/_allauth/openapi.html")
+        display.step(f"Health:       {url}/readyz")
         display.step(f"Data:         {service.folder}, removed at the end")
-        display.say(f"\nTry it:\n\n{_REGISTER.format(url=url)}\n\nCtrl-C ends everything.\n")
+        display.say("\nCtrl-C ends everything.\n")
         _show_what_happens(relay, log, display)
     display.step("stopped")
 
@@ -38,7 +43,7 @@ def _show_what_happens(relay: ScriptedServer, log: LogFile, display: Display) ->
     shown = due = 0
     while True:
         for record in log.new_records():
-            if ".sweep" not in record.message:
+            if ".sweep" not in record.message and "'skipped'" not in record.message:
                 display.record(record)
         for received in relay.accepted[shown:due]:
             display.mail(received)

@@ -42,7 +42,7 @@ def readyz(_request: HttpRequest) -> JsonResponse:
 
 def _broker() -> str:
     with current_app.connection_for_write(connect_timeout=BROKER_PATIENCE) as broker:
-        failures: tuple[type[Exception], ...] = (OSError, KombuError, *broker.connection_errors)
+        failures: tuple[type[BaseException], ...] = (OSError, KombuError, *broker.connection_errors)
         try:
             broker.connect()
         except failures:

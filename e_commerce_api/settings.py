@@ -73,6 +73,7 @@ WHITENOISE_USE_FINDERS = True  # the files come from the packages themselves: no
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("ar", "العربية")]
+LANGUAGE_COOKIE_NAME = "language"  # set by the account page
 LOCALE_PATHS = [BASE_DIR / "e_commerce_api" / "locale"]
 USE_I18N = True
 TIME_ZONE = "UTC"

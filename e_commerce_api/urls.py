@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.urls import include, path
-from django.views.i18n import set_language
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from authentication.verification import apis
 from e_commerce_api.health import healthz, readyz
 from e_commerce_api.orders.apis import OrdersApi
+from e_commerce_api.security import with_inline_styles
 from e_commerce_api.shopfront import preview
 from e_commerce_api.shopfront.views import account_page
 
 urlpatterns = [
     path("", account_page, name="account"),
-    path("language/", set_language, name="set_language"),
     path("_allauth/", include("allauth.headless.urls")),
     path("api/account/", apis.AccountApi.as_view(), name="account-api"),
     path("api/account/emails/", apis.AccountEmailsApi.as_view(), name="account-emails"),
@@ -25,7 +24,7 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(permission_classes=[], authentication_classes=[]), name="schema"),
     path(
         "api/docs/",
-        SpectacularSwaggerSplitView.as_view(permission_classes=[], authentication_classes=[]),
+        with_inline_styles(SpectacularSwaggerSplitView.as_view(permission_classes=[], authentication_classes=[])),
         name="docs",
     ),
     path("healthz", healthz, name="healthz"),

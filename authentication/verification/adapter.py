@@ -61,7 +61,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is 
         super().send_account_already_exists_mail(email)
 
     def clean_email(self, email: str) -> str:
-        """Return the one form of an address; refuses what SMTP cannot carry, and quoted local parts, which hide tricks."""
+        """Return the one form of an address; refuses what SMTP cannot carry, and quoted local parts."""
         canonical = canonical_email(email)
         try:
             Envelope.of("", [canonical])

@@ -147,7 +147,7 @@ class FindEmailsApi(APIView):
         given = Address(data=request.data)
         given.is_valid(raise_exception=True)
         rows = list(selectors.mails_to([given.validated_data["email"]])[:20])
-        return Response(SupportEmail(rows, many=True).data)
+        return Response(SupportEmail(rows, many=True).data)  # type: ignore[arg-type] # many=True takes a list
 
 
 class NotNow(APIException):

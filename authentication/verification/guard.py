@@ -68,10 +68,8 @@ class OneAtATime:
 def _belongs_to_somebody_gone(session: Session) -> bool:
     """Tell whether the session has a code for, or the login of, an account that was locked or deleted meanwhile."""
     data = session.get_decoded()
-    codes = (
-        data.get(key) or {} for key in (EMAIL_VERIFICATION_CODE_SESSION_KEY, PASSWORD_RESET_VERIFICATION_SESSION_KEY)
-    )
-    owners = {str(owner) for owner in (data.get(SESSION_KEY), *(code.get("user_id") for code in codes)) if owner}
+    keys = (EMAIL_VERIFICATION_CODE_SESSION_KEY, PASSWORD_RESET_VERIFICATION_SESSION_KEY)
+    owners = {data.get(SESSION_KEY), *((data.get(key) or {}).get("user_id") for key in keys)} - {None}
     # With nobody to look for it looks for nobody, so that a session of an unknown address costs the same.
     return User.objects.filter(pk__in=owners or {"0"}, is_active=True).count() < len(owners)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.shortcuts import render
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
@@ -18,6 +19,6 @@ if TYPE_CHECKING:
 @ensure_csrf_cookie
 def account_page(request: HttpRequest) -> HttpResponse:
     """Show it; which step a customer is at, the script asks ``/_allauth/browser/v1/auth/session``."""
-    response = render(request, "shopfront/account.html", {"shop": shop_name()})
+    response = render(request, "shopfront/account.html", {"shop": shop_name(), "languages": settings.LANGUAGES})
     response.headers["Cache-Control"] = "no-store"
     return response

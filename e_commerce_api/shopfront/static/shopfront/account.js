@@ -36,6 +36,11 @@ function show(step) {
   find(`#${step}-title`).focus();
 }
 
+function go(step) {
+  history.replaceState(null, "", `#${step}`);
+  show(step);
+}
+
 function pending(answer, flow) {
   return answer.data?.flows?.some((each) => each.id === flow && each.is_pending) ?? false;
 }
@@ -144,17 +149,14 @@ const actions = {
     const answer = await call("POST", `${API}/auth/password/reset`, values);
     if (answer.status === 401) {
       say(word("changed"));
-      location.hash = "login";
-      show("login");
-      return undefined;
+      return go("login");
     }
     return answer;
   },
   async logout() {
     await call("DELETE", `${API}/auth/session`);
     sessionStorage.clear();
-    location.hash = "login";
-    return show("login");
+    return go("login");
   },
 };
 
@@ -186,8 +188,12 @@ for (const link of all("[data-restart]"))
   link.addEventListener("click", async (event) => {
     event.preventDefault();
     await call("DELETE", `${API}/auth/session`);
-    location.hash = link.hash;
-    show(link.hash.slice(1));
+    go(link.hash.slice(1));
+  });
+for (const button of all("[data-language]"))
+  button.addEventListener("click", () => {
+    document.cookie = `language=${button.dataset.language}; path=/; max-age=31536000; SameSite=Lax`;
+    location.reload();
   });
 addEventListener("hashchange", async () => {
   say("");
