@@ -117,8 +117,11 @@ def _set_options() -> dict[str, Any]:
 def _with_profile(typed: dict[str, Any]) -> MailerOptions:
     """Fill in what the provider is known for, where nothing else was said."""
     name = typed.get("provider")
-    known = find_provider(name)[0].pool_options if name else {}
-    return dataclasses.replace(MailerOptions(), **known | typed)
+    if not name:
+        return dataclasses.replace(MailerOptions(), **typed)
+    profile = find_provider(name)[0]
+    shared = _typed(profile.shared_options, None) if typed.get("governor") else {}
+    return dataclasses.replace(MailerOptions(), **profile.pool_options | shared | typed)
 
 
 def django_options(given: Mapping[str, object], provider: object, *, alias: str | None) -> dict[str, object]:

@@ -3,9 +3,10 @@
 ``EMAIL_PROVIDER = "microsoft365"`` fills in what a project does not set: host, port, TLS, and the pool's limits. A
 system check compares the settings with the profile that belongs to the host, whether ``EMAIL_PROVIDER`` is set or not.
 
+With ``EMAIL_GOVERNOR`` set, the limits that all workers together must keep to are filled in too.
+
 Providers change their figures and give accounts different ones. A figure that no source states is None: nobody should
-find a guess here. ``rates`` are what an account may submit, as ``EMAIL_RATE_LIMIT`` writes it; a profile does not set
-it, since most of them depend on the contract.
+find a guess here.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ class Provider:
     """At a time, of one account or from one address."""
     messages_per_session: int | None = None
     rates: tuple[str, ...] = ()
+    """What an account may submit, as ``EMAIL_RATE_LIMIT`` writes it."""
+    rates_vary: bool = False
+    """Whether accounts have different ones, so that ``rates`` is only what every account has at least."""
     size: int | None = None
     """Of a whole message, encoded."""
     recipients: int | None = None
@@ -89,6 +93,16 @@ class Provider:
             options["pool_max_messages"] = self.messages_per_session
         return options
 
+    @property
+    def shared_options(self) -> dict[str, object]:
+        """What all workers together should keep to, in the words of the options; for a project with a governor."""
+        options: dict[str, object] = {}
+        if self.connections is not None:
+            options["max_connections"] = self.connections
+        if self.rates and not self.rates_vary:
+            options["rate_limit"] = ", ".join(self.rates)
+        return options
+
 
 PROVIDERS: Final = (
     Provider(
@@ -100,6 +114,7 @@ PROVIDERS: Final = (
         ports=((25, False), (587, False), (2587, False), (465, True), (2465, True)),
         idle=10.0,
         rates=("1/s", "200/d"),
+        rates_vary=True,
         size=40 * _MIB,
         rewrites=("Message-ID", "Date"),
         quirks=(
@@ -154,6 +169,7 @@ PROVIDERS: Final = (
         hosts=("smtp.gmail.com", "smtp.googlemail.com"),
         ports=((587, False), (465, True)),
         rates=("500/d",),
+        rates_vary=True,
         recipients=100,
         oauth=True,
         quirks=(

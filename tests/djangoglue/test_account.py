@@ -173,6 +173,17 @@ def test_a_provider_fills_in_what_is_not_set(ways: Ways) -> None:
     assert (config.port, config.tls.mode) == (465, TlsMode.IMPLICIT)
 
 
+def test_a_provider_s_limits_for_all_workers_need_a_governor(ways: Ways) -> None:
+    """Connections and rates are shared where the project has a store for them, and left alone where it has none."""
+    options = ways(provider="microsoft365", governor="memory").options
+    assert (options.max_connections, list(map(str, options.rate_limit))) == (3, ["30/m", "10000/d"])
+    options = ways(provider="microsoft365", governor="memory", rate_limit="20/m").options
+    assert (options.max_connections, list(map(str, options.rate_limit))) == (3, ["20/m"])
+    options = ways(provider="microsoft365").options
+    assert (options.max_connections, options.rate_limit) == (None, ())
+    assert ways(provider="ses:eu-west-1", governor="memory").options.rate_limit == (), "each account has its own"
+
+
 def test_what_a_project_sets_wins_over_the_provider(ways: Ways) -> None:
     """The profile gives defaults, nothing more."""
     config = ways(provider="microsoft365", host="mail.example.org", port=25, pool_size=2).config

@@ -22,7 +22,16 @@ def access_token() -> str:
 def test_every_option_is_documented_and_reaches_the_engine() -> None:
     """Each option has type, unit and meaning; changing it changes the configuration or the backend's own behaviour."""
     backends_own = {"bulk_window", "bulk_sessions", "partial_failure"}
-    of_others = {"provider", "oauth_store", "dkim_domain", "dkim_selector", "dkim_key_file"}
+    of_others = {
+        "provider",
+        "oauth_store",
+        "dkim_domain",
+        "dkim_selector",
+        "dkim_key_file",
+    }
+    # They are in tests/djangoglue/test_account.py and tests/governor/test_settings.py.
+    of_the_governor = {name for name in conf.OPTIONS if name.startswith(("breaker_", "governor", "relay", "adaptive"))}
+    of_the_governor |= {"rate_limit", "max_connections", "lane"}
     base = conf.smtp_config(conf.MailerOptions(host="mail.example.org", username="user", password="secret"))
     other: dict[str, object] = {
         "host": "x.example.org",
@@ -48,7 +57,7 @@ def test_every_option_is_documented_and_reaches_the_engine() -> None:
         assert option.meaning.endswith((".", "set"))
         assert option.type
         assert option.setting.startswith("EMAIL_")
-        if name in backends_own | of_others:
+        if name in backends_own | of_others | of_the_governor:
             continue
         given = {"host": "mail.example.org", "username": "user", "password": "secret", name: other.get(name, 17)}
         assert conf.smtp_config(conf.read_options(given)) != base, name
