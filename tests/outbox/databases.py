@@ -76,5 +76,6 @@ def empty(alias: str) -> None:
     """Remove all rows."""
     from robust_email.outbox import models
 
-    for model in (models.OutboxRecipient, models.SubmissionAttempt, models.OutboxMessage, models.OutboxRelay):
+    held: list[type[Model]] = [models.OutboxRecipient, models.SubmissionAttempt, models.OutboxMessage]
+    for model in (*held, models.OutboxRelay, models.SubmissionTally, models.TallyMark):
         model._base_manager.using(alias).all()._raw_delete(alias)

@@ -161,7 +161,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     def shown_state(self, row: OutboxMessage) -> str:
         """Return the state in its colour, and why; addresses are masked in the row already."""
         pill = '<span class="outbox-state outbox-{}">{}</span> <span class="outbox-quiet">{}</span>'
-        return format_html(pill, row.state, row.state, Truncator(row.reason).chars(60))
+        return format_html(pill, row.state, row.state, Truncator(row.reason).chars(36))
 
     # -- one mail
 

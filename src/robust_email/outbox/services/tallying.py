@@ -75,8 +75,8 @@ def forget_old() -> int:
 
 def _count_next(using: str, end: int) -> bool:
     """Count the next slice that has attempts; False if none before ``end`` does."""
-    mark = TallyMark.objects.using(using).filter(pk=_MARK).first()
-    first = _between(using, max(mark.until if mark else 0, end - KEPT), end).aggregate(first=Min("ended_at"))["first"]
+    mark = _mark(using)
+    first = _between(using, max(mark, end - KEPT), end).aggregate(first=Min("ended_at"))["first"]
     number = slice_of(first) if first is not None else end
     with short_transaction(using):
         # The mark first: SQLite lets no transaction write that has read what others changed since.
@@ -86,21 +86,25 @@ def _count_next(using: str, end: int) -> bool:
     return first is not None
 
 
+def _mark(using: str) -> int:
+    """Return up to which slice has been counted; 0 at first."""
+    marks = TallyMark.objects.using(using)
+    found = marks.values_list("until", flat=True).first()
+    if found is None:
+        marks.bulk_create([TallyMark(pk=_MARK, until=0)], ignore_conflicts=True)
+    return found or 0
+
+
+def _move_mark(using: str, was: int, until: int) -> None:
+    """Move the mark from where it was read, or raise ``_Overtaken``."""
+    if was < until and not TallyMark.objects.using(using).filter(pk=_MARK, until=was).update(until=until):
+        raise _Overtaken
+
+
 def _between(using: str, start: int, end: int) -> QuerySet[SubmissionAttempt]:
     return SubmissionAttempt.objects.using(using).filter(
         ended_at__gte=beginning_of(start), ended_at__lt=beginning_of(end)
     )
-
-
-def _move_mark(using: str, mark: TallyMark | None, until: int) -> None:
-    """Move the mark from where it was read, or raise ``_Overtaken``."""
-    marks = TallyMark.objects.using(using)
-    if mark is None:
-        made = marks.get_or_create(pk=_MARK, defaults={"until": until})[1]
-        if not made:
-            raise _Overtaken
-    elif mark.until < until and not marks.filter(pk=_MARK, until=mark.until).update(until=until):
-        raise _Overtaken
 
 
 def _tallies(using: str, number: int) -> list[SubmissionTally]:

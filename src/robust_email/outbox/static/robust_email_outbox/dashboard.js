@@ -61,7 +61,7 @@
       {
         width: place.clientWidth,
         height: HEIGHT,
-        padding: [10, 4, 0, 0],
+        padding: [10, 16, 0, 0],
         cursor: { y: false, points: { show: false }, drag: { x: false, y: false }, sync: { key: place.dataset.chart.split("-")[0] } },
         scales: {
           x: { time: true, range: [data.times[0], last] },
