@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.outbox.coarse import coarse_report
 from robust_email.outbox.conf import outbox_settings
-from robust_email.outbox.models import DoubtPolicy
+from robust_email.outbox.models import DoubtPolicy, Priority
 from robust_email.outbox.replay import stored_message
 from robust_email.outbox.services.settling import Finished
 from robust_email.outbox.storage import ContentMissing, content_of
 from robust_email.outbox.verdicts import Standing, is_open
 from robust_email.smtp import Envelope, MailData, Submission, SubmissionReport
+from robust_email.smtp.lane import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from robust_email.outbox.models import OutboxMessage
     from robust_email.outbox.services.claims import Claim
+
+_LANES: Final[dict[int, Lane]] = {Priority.HIGH: Lane.PRIORITY, Priority.NORMAL: Lane.NORMAL, Priority.LOW: Lane.BULK}
 
 _OVERRIDABLE: Final = ("send_messages", "_send", "open")
 
@@ -63,7 +66,8 @@ def _through_pool(
     def source() -> Iterator[Submission]:
         for row in rows:
             try:
-                submission = Submission(_envelope(claim, row), MailData(content_of(row)), key=row.pk, kind=row.kind)
+                envelope, data = _envelope(claim, row), MailData(content_of(row))
+                submission = Submission(envelope, data, key=row.pk, lane=_LANES[row.priority], kind=row.kind)
             except (ValueError, ContentMissing) as exc:
                 unusable.append(Finished(row, None, f"it cannot be submitted: {exc}"))
                 continue

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from robust_email.outbox.models import DoubtPolicy, OutboxRecipient
 from robust_email.outbox.states import Event
 from robust_email.smtp import Disposition, Scope, Verdict
+from robust_email.smtp.failure import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -74,12 +75,22 @@ def decide(
         return Decision(_ending(standings))
     if trouble := _trouble(verdicts):
         within = trouble is Scope.CONFIGURATION or long_run.age < long_run.outage_patience
-        if within:
+        if within or any(is_held_back(verdict) for verdict in verdicts.values()):
             return Decision(Event.DEFER, waits_for_relay=True)
     delay = _delay(verdicts, long_run, dice)
     if delay is None:
         return Decision(_ending(standings))
     return Decision(Event.DEFER, delay, uses_retry=True, waits_for_relay=trouble is not None)
+
+
+def is_held_back(verdict: Verdict) -> bool:
+    """Tell whether limits, a pause or an open breaker kept the mail back: the relay was not asked."""
+    return verdict.failure is not None and verdict.failure.kind is FailureKind.THROTTLED
+
+
+def retry_after(verdict: Verdict) -> float:
+    """Return the seconds after which it is worth trying again, as far as the verdict knows; else 0."""
+    return (verdict.failure and verdict.failure.retry_after) or 0.0
 
 
 def _trouble(verdicts: Mapping[str, Verdict]) -> Scope | None:

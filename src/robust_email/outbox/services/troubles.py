@@ -5,6 +5,7 @@ Without it each of ten thousand waiting mails would find out for itself that the
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from robust_email.outbox.database import (
 )
 from robust_email.outbox.models import TEXT_LENGTH, OutboxMessage, OutboxRelay
 from robust_email.outbox.states import State
+from robust_email.outbox.verdicts import is_held_back, retry_after
 from robust_email.smtp import Scope
 from robust_email.smtp.transcript import masked
 
@@ -46,6 +48,10 @@ def note(name: str, verdict: Verdict, endpoint: str, now: datetime, using: str) 
     else:
         delays = settings.retry_schedule or (60.0,)
         pause = delays[min(failures, len(delays)) - 1]
+    if is_held_back(verdict):
+        # The governor knows when it is worth asking, and it says so for all; but a place may come free before that.
+        failures = known.failures if known is not None else 0
+        pause = min(max(1.0, retry_after(verdict)), (settings.retry_schedule or (60.0,))[0])
     ask_again_at = now + timedelta(seconds=pause)
     OutboxRelay.objects.using(using).update_or_create(
         name=name,
@@ -58,7 +64,8 @@ def note(name: str, verdict: Verdict, endpoint: str, now: datetime, using: str) 
             "endpoint": endpoint[:255],
         },
     )
-    logger.error(
+    logger.log(
+        logging.INFO if is_held_back(verdict) else logging.ERROR,
         "Relay %s (%s) is %s and is asked again in %.0f s: %s",
         name,
         endpoint,
