@@ -10,6 +10,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context as current
 from django.core.exceptions import ValidationError
 from django.utils import translation
+from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 
 from authentication.core.models import canonical_email
@@ -39,9 +40,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth is 
             to=canonical_email(email),
             context=known,
             expires_at=context.get("expires_at"),
+            # Not the session's key: a new session has none yet, and that of a login changes.
+            asked_by=current.request.session.setdefault("asks_as", get_random_string(22)),
         )
-        if current.request is not None:
-            current.request.customer_was_mailed = True  # guard.EvenEffort looks at it
+        current.request.customer_was_mailed = True  # guard.EvenEffort looks at it
 
     def send_confirmation_mail(
         self,

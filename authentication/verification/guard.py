@@ -50,7 +50,7 @@ class OneAtATime:
             return self._get_response(request)
         with transaction.atomic():
             keys = (request.headers.get("X-Session-Token"), request.COOKIES.get(settings.SESSION_COOKIE_NAME))
-            for key in sorted({key for key in keys if key and key.isalnum()}):
+            for key in sorted({key for key in keys if key is not None and key.isalnum()}):
                 session = Session.objects.select_for_update().filter(pk=key).first()
                 if session is not None and _belongs_to_somebody_gone(session):
                     session.delete()
@@ -61,15 +61,21 @@ class OneAtATime:
 
         The view's own transaction has been rolled back.
         """
-        status = next((status for kind, status in ANSWERS.items() if isinstance(exception, kind)), None)
-        return JsonResponse({"status": status}, status=status) if status else None
+        behind: BaseException | None = exception
+        while behind is not None:  # allauth saves the session in a `finally`, whose own error then stands in front
+            for kind, status in ANSWERS.items():
+                if isinstance(behind, kind):
+                    return JsonResponse({"status": status}, status=status)
+            behind = behind.__context__
+        return None
 
 
 def _belongs_to_somebody_gone(session: Session) -> bool:
     """Tell whether the session has a code for, or the login of, an account that was locked or deleted meanwhile."""
     data = session.get_decoded()
     keys = (EMAIL_VERIFICATION_CODE_SESSION_KEY, PASSWORD_RESET_VERIFICATION_SESSION_KEY)
-    owners = {data.get(SESSION_KEY), *((data.get(key) or {}).get("user_id") for key in keys)} - {None}
+    found = [data.get(SESSION_KEY), *((data.get(name) or {}).get("user_id") for name in keys)]
+    owners: set[str] = {owner for owner in found if owner is not None}
     # With nobody to look for it looks for nobody, so that a session of an unknown address costs the same.
     return User.objects.filter(pk__in=owners or {"0"}, is_active=True).count() < len(owners)
 
