@@ -152,5 +152,5 @@ def test_pictures(
         page.wait_for_load_state("networkidle")
         if name != "mails":  # Django's own list scrolls sideways on a phone
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
-        page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=name != "mails")
-    assert len(list(folder.glob(f"*-{size}-{scheme}.png"))) == len(pages)
+        page.screenshot(path=folder / f"outbox-{name}-{size}-{scheme}.png", full_page=name != "mails")
+    assert len(list(folder.glob(f"outbox-*-{size}-{scheme}.png"))) == len(pages)
