@@ -7,6 +7,7 @@ robust_email.E001   the options cannot work: one has a bad value, or two exclude
 robust_email.E002   a password would cross the network unencrypted, so logging in will be refused
 robust_email.E003   a key file without its certificate file
 robust_email.E004   mail is to be signed with DKIM and cannot be
+robust_email.E005   limits are to be shared in a place that cannot be used, or relays cannot be told apart
 robust_email.W001   a user name without password or token, or the other way round: nobody logs in
 robust_email.W002   EMAIL_TIMEOUT = None does not mean for ever here
 robust_email.W003   the port is not the usual one for this kind of TLS
@@ -21,6 +22,7 @@ robust_email.W011   sessions are kept longer than the provider keeps them
 robust_email.W012   the provider does not listen on this port, or not with this kind of TLS
 robust_email.W013   the provider changes what was signed here with DKIM
 robust_email.W014   a password where the provider wants a token
+robust_email.W015   limits hold for each process by itself, and nobody said that this is meant
 ==================  ===================================================================================
 """
 
@@ -35,6 +37,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from robust_email import _compat, conf
 from robust_email.backend import RobustSMTPEmailBackend
+from robust_email.governing import relays_of, store_of
 from robust_email.providers import find_provider, provider_of_host
 from robust_email.smtp import SigningFailed, TlsMode
 from robust_email.socket_hook import overridden_methods
@@ -156,12 +159,14 @@ def _pool_and_provider(subject: Subject) -> Iterator[checks.CheckMessage]:
     profile, pool = subject.profile, subject.config.pool
     if profile is None:
         return
-    if profile.connections is not None and pool.size > profile.connections:
+    most = min(pool.size, subject.options.max_connections or pool.size)
+    if profile.connections is not None and most > profile.connections:
         yield subject.warning(
             4,
             f"{profile.title} allows {profile.connections} connections at a time and {subject.setting('pool_size')} is "
             f"{pool.size}, in every process.",
-            f"Divide {profile.connections} by the number of your web and worker processes.",
+            f"Set {subject.setting('max_connections')} to {profile.connections} and {subject.setting('governor')} to "
+            f"where your processes share it, or divide {profile.connections} by the number of your processes.",
         )
     if profile.idle is not None and pool.max_idle >= profile.idle:
         yield subject.warning(
@@ -260,6 +265,22 @@ def _short_final_reply(subject: Subject) -> Iterator[checks.CheckMessage]:
         )
 
 
+def _limits(subject: Subject) -> Iterator[checks.CheckMessage]:
+    options = subject.options
+    try:
+        relays_of(options, alias=subject.backend.alias)
+        if options.governor:
+            store_of(options.governor)
+    except ImproperlyConfigured as exc:
+        yield subject.error(5, f"{subject.setting('governor')} or {subject.setting('relays')} cannot be used: {exc}")
+    if (options.rate_limit or options.max_connections) and options.governor is None:
+        yield subject.warning(
+            15,
+            "A limit is set, and each process keeps to it by itself: together they exceed it.",
+            f"Set {subject.setting('governor')} to a Redis or 'database', or to 'memory' if there is only one process.",
+        )
+
+
 RULES: tuple[Callable[[Subject], Iterator[checks.CheckMessage]], ...] = (
     _credentials_in_clear,
     _key_without_certificate,
@@ -274,6 +295,7 @@ RULES: tuple[Callable[[Subject], Iterator[checks.CheckMessage]], ...] = (
     _attempts_and_task_limit,
     _methods_not_called,
     _short_final_reply,
+    _limits,
 )
 
 

@@ -68,7 +68,16 @@ def make_governor(governance: Governance, config: SmtpConfig, listener: Listener
 
 @cache
 def store_of(name: str) -> Store:
-    """Return the process's store for a value of ``EMAIL_GOVERNOR``; ``ImportError`` without the ``redis`` extra."""
+    """Return the process's store for a value of ``EMAIL_GOVERNOR``. Raises ``ImproperlyConfigured``."""
+    try:
+        return _make_store(name)
+    except ImportError as exc:
+        raise configuration_error(f"EMAIL_GOVERNOR with a Redis needs the extra 'redis': {exc}", None) from exc
+    except (RuntimeError, ValueError) as exc:  # a model whose app is not installed; a URL that is none
+        raise configuration_error(f"EMAIL_GOVERNOR cannot be used: {exc}", None) from exc
+
+
+def _make_store(name: str) -> Store:
     kind, _, rest = name.partition(":")
     if kind == "memory":
         return MemoryStore()

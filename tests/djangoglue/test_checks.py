@@ -73,6 +73,9 @@ def test_a_sound_configuration_is_silent(monkeypatch: pytest.MonkeyPatch) -> Non
         ("W006", {"CELERY_TASK_SOFT_TIME_LIMIT": 60}),
         ("W009", {"EMAIL_USE_TLS": False, "EMAIL_PORT": 25, "EMAIL_ALLOW_CLEAR_TEXT_AUTH": True}),
         ("W010", {"EMAIL_FINAL_REPLY_TIMEOUT": 5}),
+        ("W015", {"EMAIL_RATE_LIMIT": "30/m"}),
+        ("E005", {"EMAIL_GOVERNOR": "memory", "EMAIL_RELAYS": [{}, {}]}),
+        ("E005", {"EMAIL_GOVERNOR": "redis://host:port/"}),
     ],
 )
 def test_each_finding_has_its_number(number: str, settings: dict[str, Any]) -> None:

@@ -201,8 +201,10 @@ class Batch:
     # -- held back by a governor
 
     def _ask_ahead(self, first: Job) -> None:
-        """Before a session is had for it: raise ``NotAdmitted`` if the mail's turn has not come."""
-        if self._client.admission is not None and not first.admitted:
+        """Before a session is opened for it: raise ``NotAdmitted`` if the mail's turn has not come."""
+        if self._client.admission is None or first.admitted:
+            return
+        if self._fresh or not self._client.pool.stats().idle:
             self._held = self._ask(self._client.admission, first, only_look=True)
             self._raise_held()
 
