@@ -85,8 +85,8 @@ class OutboxMessage(models.Model):
     lease_owner = models.CharField(max_length=128, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="", editable=False)
-    """Where it was written, in the words of W3C Trace Context; see ``tracing``."""
+    traceparent = models.CharField(max_length=55, null=True, blank=True, editable=False)  # noqa: DJ001 - added in no time
+    """Where it was written, in the words of W3C Trace Context (see ``tracing``); NULL for nowhere."""
 
     class Meta:
         """Constraints and indexes."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from robust_email.testing.ledger import AcceptedMessage
-    from robust_email.testing.scripted import ScriptedServer
 
 
-def assert_accepted_once(server: ScriptedServer, message_id: str) -> AcceptedMessage:
+class Ledger(Protocol):
+    """Whoever says what was taken: a ``ScriptedServer``, or ``inmemory.relay``."""
+
+    @property
+    def accepted(self) -> list[AcceptedMessage]:
+        """What was taken, in order."""
+        ...
+
+
+def assert_accepted_once(server: Ledger, message_id: str) -> AcceptedMessage:
     """Return the one message that the server took under this ``Message-ID`` (angle brackets included).
 
     Raises :exc:`AssertionError` when it took none, or more than one, or gave a recipient the message twice.
@@ -24,7 +32,7 @@ def assert_accepted_once(server: ScriptedServer, message_id: str) -> AcceptedMes
     return found[0]
 
 
-def assert_accepted_nothing(server: ScriptedServer) -> None:
+def assert_accepted_nothing(server: Ledger) -> None:
     """Raise :exc:`AssertionError` when the server took any message."""
     if server.accepted:
         raise AssertionError(f"wanted nothing accepted; the ledger holds {[m.message_id for m in server.accepted]}")

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from robust_email.testing.certs import CertificateAuthority
+    from robust_email.testing.durable import OutboxProbe
     from robust_email.testing.faults import Fault
+    from robust_email.testing.inmemory import InMemoryRelay
 
 
 class ServerFactory(Protocol):
@@ -51,3 +53,34 @@ def smtp_certs(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority
     from robust_email.testing.certs import CertificateAuthority
 
     return CertificateAuthority(tmp_path_factory.mktemp("certs"))
+
+
+@pytest.fixture
+def smtp_memory() -> Iterator[InMemoryRelay]:
+    """Give the relay of ``InMemoryEmailBackend``, for whose mail no socket is opened (needs Django).
+
+    All of the project's mail goes there.
+    """
+    from robust_email.testing import inmemory
+    from robust_email.testing.schedules import mail_in_memory, schedules_at_once
+
+    inmemory.relay.clear()
+    with schedules_at_once(**mail_in_memory()):
+        yield inmemory.relay
+    inmemory.relay.clear()
+
+
+@pytest.fixture
+def outbox(db: None) -> Iterator[OutboxProbe]:  # noqa: ARG001 - pytest-django makes the databases where it sees it asked for
+    """Give the durable outbox, with mail going into it and from there to a relay in memory (needs pytest-django).
+
+    Retries are due at once. ``outbox.run()`` hands over what is due; ``outbox.relay`` takes faults.
+    """
+    from robust_email.testing import inmemory
+    from robust_email.testing.durable import OutboxProbe
+    from robust_email.testing.schedules import mail_in_memory, schedules_at_once
+
+    inmemory.relay.clear()
+    with schedules_at_once(**mail_in_memory(outbox=True)):
+        yield OutboxProbe()
+    inmemory.relay.clear()

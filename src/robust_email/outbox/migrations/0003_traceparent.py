@@ -1,4 +1,4 @@
-"""The trace that a mail belongs to travels in its row."""
+"""The trace that a mail belongs to travels in its row. NULL, so that no row is rewritten and older code can go on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="outboxmessage",
             name="traceparent",
-            field=models.CharField(blank=True, db_default="", default="", editable=False, max_length=55),
+            field=models.CharField(blank=True, editable=False, max_length=55, null=True),
         ),
     ]

@@ -138,7 +138,7 @@ def _prepare(message: EmailMessage, wishes: Wishes) -> _Prepared:
         supersede_key=wishes.supersede_key,
         send_after=wishes.send_after,
         expires_at=wishes.expires_at,
-        traceparent=tracing.traceparent()[:55],
+        traceparent=tracing.traceparent()[:55] or None,
     )
     storage.keep_content(row, data.content)
     return _Prepared(
