@@ -19,6 +19,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors": failures.page,
     "signals": watching.signals_page,
     "events": watching.events_page,
+    "metrics": watching.metrics_page,
     "log-lines": watching.logging_page,
     "checks": watching.checks_page,
     "verdicts": dialogue.verdicts_page,

@@ -13,6 +13,7 @@ from django.dispatch import Signal
 from facts.markdown import ROOT, beside, code, plain, table
 from robust_email import checks, signals
 from robust_email.observability import logging as log_lines
+from robust_email.observability.metrics import METRICS
 from robust_email.outbox import checks as outbox_checks
 from robust_email.outbox import signals as outbox_signals
 from robust_email.smtp import events
@@ -78,9 +79,27 @@ registry.unsubscribe(count)
 ```
 
 A listener is called in the submitting thread and must be quick. What it raises is logged and costs no mail. Every event
-has `endpoint` (`host:port`).
+has `endpoint` (`host:port`). `PhaseTimed`, of which each mail has a handful, is told to those alone who subscribed with
+`phases=True`. {{doc}}`metrics` and {{doc}}`traces </how-to/watch>` are such listeners.
 
 {table(("Event", "Fields", "It says"), rows)}"""
+
+
+def metrics_page() -> str:
+    """Return the reference page of the metrics."""
+    rows = (
+        (code(each.full_name), each.type.value, ", ".join(map(code, each.labels)), each.text) for each in METRICS
+    )
+    return f"""# Metrics
+
+Of `robust_email.observability.prometheus`; {{doc}}`/how-to/watch` says how to have them. No label holds an address, a
+Message-ID or a subject. `relay` is `host:port`; in the metrics of the outbox it is the relay's name in its rows (see
+{{doc}}`outbox`). `kind` is the word given to `outbox.enqueue()`, and empty for mail that passes the outbox by.
+
+{table(("Metric", "Type", "Labels", "It says"), rows)}
+The gauges of the outbox are asked of the database when scraped. Those of the pools are, too; over several processes
+they are as of the last event about a pool.
+"""
 
 
 def told_events() -> list[type[events.Event]]:

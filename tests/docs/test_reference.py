@@ -10,6 +10,7 @@ from django.dispatch import Signal
 
 from robust_email import options, signals
 from robust_email.doctor.causes import CAUSES
+from robust_email.observability.metrics import METRICS
 from robust_email.outbox import conf as outbox_conf
 from robust_email.outbox import signals as outbox_signals
 from robust_email.outbox.states import State
@@ -89,6 +90,12 @@ def test_checks() -> None:
     listed = set(re.findall(r"^\| `(robust_email\w*\.[EW]\d{3})`", page, re.MULTILINE))
     assert given - listed == set()
     assert all(f'"{number.partition(".")[2]}"' in source or number in given for number in listed)
+
+
+def test_metrics() -> None:
+    """The metrics page has a row per metric."""
+    page = (REFERENCE / "metrics.md").read_text("utf-8")
+    assert re.findall(r"^\| `(robust_email_\w+)` \|", page, re.MULTILINE) == [each.full_name for each in METRICS]
 
 
 def test_log_lines() -> None:
