@@ -149,7 +149,8 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     @admin.display(description="made")
     def made(self, row: OutboxMessage) -> str:
         """Return when."""
-        return date_format(timezone.template_localtime(row.created_at), "j M H:i:s")
+        at = row.created_at
+        return date_format(timezone.localtime(at) if timezone.is_aware(at) else at, "j M H:i:s")
 
     @admin.display(description="to")
     def to(self, row: OutboxMessage) -> str:

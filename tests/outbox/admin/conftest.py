@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
@@ -17,6 +18,8 @@ from robust_email.outbox.states import FINAL, LEASED, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from django.contrib.auth.base_user import AbstractBaseUser
 
 APP = "robust_email_outbox"
 EVERYTHING = ("view_outboxmessage", "view_outboxrelay", "view_address", "view_body", "operate")
@@ -62,15 +65,22 @@ def make_attempt(row: OutboxMessage, **columns: Any) -> SubmissionAttempt:  # no
     return SubmissionAttempt.objects.create(message=row, **given | columns)
 
 
+def new_user(name: str, **columns: Any) -> AbstractBaseUser:  # noqa: ANN401 - columns
+    """Make one, whatever the project's users are known by."""
+    model = get_user_model()
+    return model(**{model.USERNAME_FIELD: name}, **columns)
+
+
 @pytest.fixture
 def log_in(db: None) -> LogIn:
     """Give a function that logs a member of staff in who has these permissions."""
 
     def log_in(*permissions: str) -> Client:
-        user = User.objects.create(username=f"staff-{uuid4().hex[:6]}@example.com", is_staff=True)
+        user = new_user(f"staff-{uuid4().hex[:6]}@example.com", is_staff=True)
+        user.save()
         found = Permission.objects.filter(content_type__app_label=APP, codename__in=permissions)
         assert found.count() == len(permissions)
-        user.user_permissions.set(found)
+        user.user_permissions.set(found)  # type: ignore[attr-defined]  # it has them by PermissionsMixin
         client = Client()
         client.force_login(user)
         return client

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 
 from robust_email.outbox.models import OutboxMessage, OutboxRelay
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
     from pytest_django.live_server_helper import LiveServer
 
     from robust_email.testing import ScriptedServer
@@ -53,7 +52,7 @@ def browser(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 @pytest.fixture
 def shop(
-    transactional_db: None, live_server: LiveServer, settings: SettingsWrapper, smtp_server: ScriptedServer
+    transactional_db: None, live_server: LiveServer, settings: Settings, smtp_server: ScriptedServer
 ) -> OutboxMessage:
     """Write a shop's outbox, and let its mail go to a scripted server."""
     settings.EMAIL_BACKEND = "robust_email.outbox.backend.OutboxEmailBackend"
@@ -64,7 +63,9 @@ def shop(
 
 def opened(browser: Browser, live_server: LiveServer, *, size: str = "desktop", scheme: str = "light") -> Page:
     """Open a window whose user is a superuser."""
-    user = User.objects.filter(username="operator").first() or User.objects.create_superuser("operator")
+    user = get_user_model().objects.filter(username="operator").first() or get_user_model().objects.create_superuser(
+        "operator"
+    )
     client = Client()
     client.force_login(user)
     phone = size == "phone"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.test import Client
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
     from robust_email.testing import ScriptedServer
     from tests.outbox.admin.conftest import LogIn
@@ -75,7 +75,7 @@ def run(command: str, *arguments: str) -> tuple[int, dict[str, Any]]:
     ],
 )
 def test_all_three_agree(
-    world: Callable[[], None], code: str | None, client: Client, settings: SettingsWrapper, smtp_server: ScriptedServer
+    world: Callable[[], None], code: str | None, client: Client, settings: Settings, smtp_server: ScriptedServer
 ) -> None:
     """Whatever is wrong, all of them fail for it, and none without it."""
     settings.EMAIL_BACKEND = "robust_email.outbox.backend.OutboxEmailBackend"

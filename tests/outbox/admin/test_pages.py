@@ -10,12 +10,11 @@ from django.contrib.admin.models import LogEntry
 
 from robust_email.outbox.models import OutboxMessage, OutboxRelay
 from robust_email.outbox.states import State
-from tests.outbox.admin.conftest import DASHBOARD, EVERYTHING, list_url, mail_url, make_attempt, make_mail
+from tests.outbox.admin.conftest import DASHBOARD, EVERYTHING, list_url, mail_url, make_attempt, make_mail, new_user
 
 if TYPE_CHECKING:
     from django.test import Client
-    from pytest_django import DjangoCaptureOnCommitCallbacks
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
     from robust_email.testing import ScriptedServer
     from tests.outbox.admin.conftest import LogIn
@@ -32,7 +31,7 @@ PAGES = {
 
 
 @pytest.fixture
-def relay_of_project(settings: SettingsWrapper, smtp_server: ScriptedServer) -> ScriptedServer:
+def relay_of_project(settings: Settings, smtp_server: ScriptedServer) -> ScriptedServer:
     """Give the server that the project's mail goes to, through the outbox."""
     settings.EMAIL_BACKEND = "robust_email.outbox.backend.OutboxEmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = smtp_server.host, smtp_server.port
@@ -149,13 +148,11 @@ def test_deeds_on_the_list(log_in: LogIn) -> None:
     assert recorded() == ["Queued again"] * 2
 
 
-def test_nobody_adds_edits_or_deletes() -> None:
+def test_nobody_adds_edits_or_deletes(client: Client) -> None:
     """Not even a superuser gets a form, or the action that deletes."""
-    from django.contrib.auth.models import User
-    from django.test import Client
-
-    client = Client()
-    client.force_login(User.objects.create_superuser("root"))
+    root = new_user("root", is_staff=True, is_superuser=True)
+    root.save()
+    client.force_login(root)
     row = make_mail()
     assert client.get(list_url("add/")).status_code == 403
     assert client.post(mail_url(row.pk), {"state": "accepted"}).status_code == 200
@@ -199,7 +196,7 @@ def test_pausing_and_resuming_a_relay(operator: Client, log_in: LogIn) -> None:
 
 
 def test_waking_the_workers(
-    operator: Client, settings: SettingsWrapper, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    operator: Client, settings: Settings, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     """The button tells the workers that much waits, by the project's wake-up."""
     settings.EMAIL_OUTBOX_WAKEUP = f"{__name__}.Told"
@@ -223,9 +220,7 @@ class Told:
         Told.backlogs += 1
 
 
-def test_the_doctor_examines_the_relay(
-    operator: Client, settings: SettingsWrapper, relay_of_project: ScriptedServer
-) -> None:
+def test_the_doctor_examines_the_relay(operator: Client, settings: Settings, relay_of_project: ScriptedServer) -> None:
     """A GET asks which relay and looks at nothing; a POST examines it and shows each step."""
     operator.get(DASHBOARD + "doctor/")
     assert relay_of_project.connections == 0

@@ -2,6 +2,7 @@
 
 ==============  =====================================================================================================
 ``figures``     what the dashboard shows, read from indexes and tallies
+``governors``   breaker, connections and rates of a relay, as all workers see it
 ``charts``      figures as the browser draws them
 ``listing``     pages of mails without a count, and filters that an index answers
 ``views``       the dashboard, what it lets an operator do, and the doctor

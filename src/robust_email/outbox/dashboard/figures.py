@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from django.db.models import F, Sum
 
+from robust_email.outbox.dashboard.governors import Governed, governed
 from robust_email.outbox.database import database, database_now
 from robust_email.outbox.models import SubmissionAttempt, SubmissionTally
 from robust_email.outbox.selectors import Health, RelayHealth, health
@@ -61,6 +62,8 @@ class RelayFigures:
     slow: float | None = None
     """Seconds; as ``median``, for 95 of a hundred."""
     failures: tuple[Failure, ...] = ()
+    governed: tuple[Governed, ...] = ()
+    """Breaker, connections and rates of each endpoint, where the workers share them."""
 
     @property
     def share(self) -> float | None:
@@ -89,7 +92,7 @@ def overview() -> Overview:
     return Overview(
         health=standing,
         accepted_per_minute=accepted_in_last(timedelta(minutes=1)),
-        relays=relays[:MOST_RELAYS],
+        relays=tuple(replace(each, governed=tuple(governed(each.now.name))) for each in relays[:MOST_RELAYS]),
         more_relays=max(0, len(relays) - MOST_RELAYS),
         day=series(slices=DAY, step=3),
         month=series(slices=30 * DAY, step=DAY),

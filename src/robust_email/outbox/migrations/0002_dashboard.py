@@ -41,6 +41,10 @@ class Migration(migrations.Migration):
                 "verbose_name": "outbox message",
             },
         ),
+        migrations.AlterModelOptions(
+            name="outboxrelay",
+            options={"verbose_name_plural": "relays and dashboard"},
+        ),
         migrations.AlterField(
             model_name="outboxrelay",
             name="trouble",
