@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from django.core.management import call_command
-from django.db import connections
 
-from robust_email.governor.models import TABLE
 from robust_email.governor.store import DatabaseStore
 from robust_email.smtp.governor import MemoryStore
 from robust_email.smtp.governor.redis_store import RedisStore
-from tests.outbox.databases import configuration, url_of_sqlite
+from tests.governor.databases import migrated
+from tests.outbox.databases import url_of_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,24 +21,6 @@ if TYPE_CHECKING:
     from robust_email.smtp.governor import Store
 
 DATABASES = ("sqlite", "postgres", "mariadb")
-
-
-@contextmanager
-def migrated(url: str) -> Iterator[str]:
-    """Add a database to Django's, with the governor's table, empty; give its alias."""
-    alias = "governor"
-    connections.databases[alias] = connections.configure_settings(
-        {"default": connections.databases["default"], alias: configuration(url)}
-    )[alias]
-    try:
-        call_command("migrate", "robust_email_governor", database=alias, verbosity=0)
-        with connections[alias].cursor() as cursor:
-            cursor.execute(f"DELETE FROM {TABLE}")  # noqa: S608 - our own table
-        yield alias
-    finally:
-        connections[alias].close()
-        del connections[alias]
-        del connections.databases[alias]
 
 
 def url_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:

@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections, transaction
 
+from robust_email.governor.models import TABLE
 from robust_email.governor.store import DatabaseStore
 from robust_email.smtp.governor import MemoryStore, StoreUnavailable
 from robust_email.smtp.governor.books import Book
 from robust_email.smtp.governor.redis_store import RedisStore
+from tests.governor.databases import migrated
+from tests.outbox.databases import url_of_sqlite
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_django import DjangoDbBlocker
+
     from robust_email.smtp.governor import Store
 
 
@@ -138,10 +145,13 @@ def test_a_database_holds_no_row_locked_for_a_caller_in_a_transaction(database_a
         assert seen == [3]
 
 
-def test_a_database_without_the_table_is_unavailable(django_db_blocker: Any) -> None:  # noqa: ANN401 - pytest-django's
+def test_a_database_without_the_table_is_unavailable(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> None:
     """The error says that the app may not be migrated."""
-    with django_db_blocker.unblock(), pytest.raises(StoreUnavailable, match="migrated"):
-        DatabaseStore("default").read("k")
+    with django_db_blocker.unblock(), migrated(url_of_sqlite(tmp_path)) as alias:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"DROP TABLE {TABLE}")
+        with pytest.raises(StoreUnavailable, match="migrated"):
+            DatabaseStore(alias).read("k")
 
 
 def test_a_redis_that_does_not_answer_is_unavailable() -> None:
