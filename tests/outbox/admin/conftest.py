@@ -19,8 +19,6 @@ from robust_email.outbox.states import FINAL, LEASED, State
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from django.contrib.auth.base_user import AbstractBaseUser
-
 APP = "robust_email_outbox"
 EVERYTHING = ("view_outboxmessage", "view_outboxrelay", "view_address", "view_body", "operate")
 
@@ -65,7 +63,7 @@ def make_attempt(row: OutboxMessage, **columns: Any) -> SubmissionAttempt:  # no
     return SubmissionAttempt.objects.create(message=row, **given | columns)
 
 
-def new_user(name: str, **columns: Any) -> AbstractBaseUser:  # noqa: ANN401 - columns
+def new_user(name: str, **columns: Any) -> Any:  # noqa: ANN401 - columns, and a model of the project's choice
     """Make one, whatever the project's users are known by."""
     model = get_user_model()
     return model(**{model.USERNAME_FIELD: name}, **columns)
@@ -80,7 +78,7 @@ def log_in(db: None) -> LogIn:
         user.save()
         found = Permission.objects.filter(content_type__app_label=APP, codename__in=permissions)
         assert found.count() == len(permissions)
-        user.user_permissions.set(found)  # type: ignore[attr-defined]  # it has them by PermissionsMixin
+        user.user_permissions.set(found)
         client = Client()
         client.force_login(user)
         return client

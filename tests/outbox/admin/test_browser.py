@@ -15,7 +15,7 @@ from django.test import Client
 from robust_email.outbox.models import OutboxMessage, OutboxRelay
 from tests import services
 from tests.outbox.admin import scenery
-from tests.outbox.admin.conftest import DASHBOARD, list_url, mail_url
+from tests.outbox.admin.conftest import DASHBOARD, list_url, mail_url, new_user
 from tests.policy import POLICY
 
 if TYPE_CHECKING:
@@ -63,9 +63,8 @@ def shop(
 
 def opened(browser: Browser, live_server: LiveServer, *, size: str = "desktop", scheme: str = "light") -> Page:
     """Open a window whose user is a superuser."""
-    user = get_user_model().objects.filter(username="operator").first() or get_user_model().objects.create_superuser(
-        "operator"
-    )
+    user = new_user("operator", is_staff=True, is_superuser=True)
+    user.save()
     client = Client()
     client.force_login(user)
     phone = size == "phone"
