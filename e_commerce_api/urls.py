@@ -13,6 +13,9 @@ from e_commerce_api.security import with_inline_styles
 from e_commerce_api.shopfront import preview
 from e_commerce_api.shopfront.views import account_page
 
+handler404 = "e_commerce_api.errors.not_found"
+handler500 = "e_commerce_api.errors.server_error"
+
 urlpatterns = [
     path("", account_page, name="account"),
     path("_allauth/", include("allauth.headless.urls")),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import extend_schema
+from drf_standardized_errors.openapi_validation_errors import extend_validation_errors
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, NotFound
 from rest_framework.generics import ListAPIView
@@ -19,6 +20,7 @@ from authentication.core import services as accounts
 from authentication.verification import selectors
 from authentication.verification.kinds import KINDS, NOTICE
 from authentication.verification.services import mail_customer
+from e_commerce_api.openapi import Conflict
 from robust_email.outbox.models import OutboxMessage
 from robust_email.outbox.selectors import timeline
 from robust_email.outbox.services import operating
@@ -85,6 +87,7 @@ class Password(serializers.Serializer[Any]):
     password = serializers.CharField(max_length=128, trim_whitespace=False, write_only=True)
 
 
+@extend_validation_errors(["incorrect_password"], field_name="password", methods=["post"])
 class AccountApi(APIView):
     """The account itself."""
 
@@ -168,7 +171,7 @@ class DecideEmailApi(APIView):
         "accepted": lambda pk, **words: operating.resolve(pk, accepted=True, **words),
     }
 
-    @extend_schema(request=None, responses=SupportEmail)
+    @extend_schema(request=None, responses={200: SupportEmail, 409: Conflict})
     def post(self, request: Request, pk: UUID, action: str) -> Response:
         """Decide, and let the log say who did."""
         decide = self.DECISIONS.get(action)

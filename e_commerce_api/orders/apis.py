@@ -10,6 +10,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.generics import ListAPIView
 from rest_framework.response import Response
 
+from e_commerce_api.openapi import Conflict
 from e_commerce_api.orders.models import Order
 from e_commerce_api.orders.services import Line, OtherOrder, place_order
 
@@ -63,7 +64,7 @@ class OrdersApi(ListAPIView[Order]):
             return Order.objects.none()
         return Order.objects.filter(customer=self.request.user).prefetch_related("lines").order_by("-pk")
 
-    @extend_schema(request=OrderInput, responses={201: OrderOutput, 200: OrderOutput})
+    @extend_schema(request=OrderInput, responses={201: OrderOutput, 200: OrderOutput, 409: Conflict})
     def post(self, request: Request) -> Response:
         """Place an order; it is confirmed by mail. 200 instead of 201 if it was placed before."""
         given = OrderInput(data=request.data)

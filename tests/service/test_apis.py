@@ -218,7 +218,9 @@ def test_support_decides_only_what_is_possible(customer: User, inside: Device, s
     assert staff.post(f"/api/support/emails/{uuid.uuid4()}/cancel/").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/api/support/emails/find/", f"/api/support/emails/{uuid.uuid4()}/cancel/"])
+@pytest.mark.parametrize(
+    "path", ["/api/support/emails/find/", "/api/support/emails/0190a000-0000-7000-8000-000000000000/cancel/"]
+)
 def test_v38_support_is_for_staff(inside: Device, path: str) -> None:
     """403 for a customer, 401 for a stranger."""
     assert inside.post(path, {"email": ADDRESS}).status_code == 403
@@ -283,3 +285,9 @@ def test_an_error_page_shows_no_secret(customer: User, settings: Settings) -> No
     page = ExceptionReporter(request, ValueError, ValueError("something"), None).get_traceback_html()
     assert "EMAIL_HOST_PASSWORD" in page
     assert f"redis://:{secret}" not in page
+
+
+def test_what_is_not_there_is_said_in_the_form_of_the_api(db: None) -> None:
+    """JSON below /api/, a line of text elsewhere."""
+    assert Client().get("/api/nothing/").json()["errors"][0]["code"] == "not_found"
+    assert Client().get("/nothing").content == b"Not found."
