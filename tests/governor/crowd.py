@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.governor.provider import Provider
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
 
 Process = subprocess.Popen[str]
 
@@ -37,12 +38,11 @@ class Settled:
 def workers(provider: Provider, redis_url: str, *tasks: dict[str, Any]) -> Iterator[list[Process]]:
     """Start a worker for each task; those are killed that are still there at the end."""
     place = {"host": provider.host, "port": provider.port, "redis": redis_url}
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.governor.worker", json.dumps({**place, **task})],
             cwd=ROOT,
-            env=environment,
+            env=ENVIRONMENT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

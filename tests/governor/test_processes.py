@@ -5,7 +5,10 @@ Time is scaled: the provider's minute lasts some seconds.
 
 from __future__ import annotations
 
+import json
 import statistics
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ import pytest
 import redis
 
 from tests import services
-from tests.governor.crowd import begin, results, workers
+from tests.governor.crowd import ENVIRONMENT, ROOT, begin, results, workers
 from tests.governor.provider import Account, Provider
 
 if TYPE_CHECKING:
@@ -119,3 +122,15 @@ def test_a_wrong_password_is_not_tried_by_every_worker_again_and_again(redis_url
     assert len(settled) == 80
     assert {mail.disposition for mail in settled} == {"refused", "deferred"}
     assert len(provider.account.logins) <= 2, "as many as may connect at a time"
+
+
+def test_a_forked_child_holds_connections_of_its_own(redis_url: str) -> None:
+    """The parent's is neither used nor given back by the child, and goes on being renewed."""
+    with Provider(connections=3) as provider:
+        task = {"host": provider.host, "port": provider.port, "redis": redis_url, "connections": 3}
+        command = [sys.executable, "-W", "ignore", "-m", "tests.governor.forking", json.dumps(task)]
+        seen = subprocess.run(
+            command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        )
+    assert seen.stdout.split() == ["1", "2", "2"]
+    assert (len(provider.account.accepted), provider.account.most_at_once) == (3, 2)

@@ -11,11 +11,13 @@ from django.core.mail import EmailMessage
 from robust_email import signals
 from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.governing import governance_of, relays_of, store_of
+from robust_email.governor.store import DatabaseStore
 from robust_email.options import MailerOptions
 from robust_email.registry import registry
 from robust_email.smtp import SMTPConnectionError
-from robust_email.smtp.errors import HeldBack
-from robust_email.smtp.governor import Lane, Rate, SharedGovernor
+from robust_email.smtp.errors import ConfigurationError, HeldBack
+from robust_email.smtp.governor import Lane, MemoryStore, Rate, RelayLimits, SharedGovernor
+from robust_email.smtp.governor.redis_store import RedisStore
 from robust_email.smtp.relays import RelayGroup
 from robust_email.testing import At, Fault, Reply, Script, ScriptedServer
 
@@ -182,3 +184,21 @@ def test_a_router_chooses_by_the_recipient(backend: Callable[..., Any]) -> None:
         registry.close()
     assert [each.forward_paths for each in first.accepted] == [("ann@a.test",), ("cat@a.test",)]
     assert [each.forward_paths for each in second.accepted] == [("bob@b.test",), ("dan@b.test",)]
+
+
+def test_the_store_is_the_one_that_was_named() -> None:
+    """One for each place in a process; what cannot be used is a mistake in the settings, told without the URL."""
+    assert isinstance(store_of("memory"), MemoryStore)
+    assert isinstance(store_of("database:other"), DatabaseStore)
+    assert isinstance(store_of("redis://127.0.0.1:1/0"), RedisStore)
+    assert store_of("memory") is store_of("memory")
+    with pytest.raises(ImproperlyConfigured, match="EMAIL_GOVERNOR cannot be used") as caught:
+        store_of("redis://:geheim@host:port/")
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("limits", [{"connections": 0}, {"processes": 0}, {"lease": 0.0}])
+def test_limits_that_let_nothing_through_are_refused(limits: dict[str, Any]) -> None:
+    """By the engine too, which knows no settings."""
+    with pytest.raises(ConfigurationError, match=next(iter(limits))):
+        RelayLimits(**limits)

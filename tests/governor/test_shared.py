@@ -178,3 +178,18 @@ def test_a_probe_whose_account_is_refused_has_found_the_endpoint_well() -> None:
     assert isinstance(made.circuit(), Probe)
     made.observe(Observation(classify_reply(Phase.AUTH, Reply(535))))
     assert made.circuit() is None
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", "3", '{"a":1}', '{"counts":3,"queue":4}', '{"holds":{"x":1}}'])
+def test_what_another_version_wrote_counts_as_nothing(text: str) -> None:
+    """During a deployment two versions share a store; neither may fail at what it can't read."""
+    store = MemoryStore()
+    for key in ("relay:25:circuit", "relay:25:ann:rates", "relay:25:ann:permits", "relay:25:ann:pressure"):
+        assert store.swap(key, None, text, 60)
+    made = governor(store)
+    assert made.state().circuit == "closed"
+    assert made.circuit() is None
+    assert made.message(Lane.NORMAL, 1, 0.0) is None
+    permit = made.connection(Lane.NORMAL, 0.0)
+    assert not isinstance(permit, Wait)
+    permit.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -39,19 +40,26 @@ class Book(Generic[B]):
     def look(self, store: Store) -> tuple[B, float]:
         """Return the state and the store's time, changing nothing."""
         stored = store.read(self.key)
-        return self.load(None if stored.text is None else json.loads(stored.text)), stored.now
+        return self._state(stored.text), stored.now
 
     def change(self, store: Store, alter: Callable[[B, float], T]) -> T:
         """Apply ``alter(state, now)`` atomically and return what it returned; it may be called several times."""
         for attempt in range(MOST_TRIES):
             stored = store.read(self.key)
-            state = self.load(None if stored.text is None else json.loads(stored.text))
+            state = self._state(stored.text)
             result = alter(state, stored.now)
             text = json.dumps(asdict(state), separators=(",", ":"))  # type: ignore[call-overload] # every B is a dataclass
             if text == stored.text or store.swap(self.key, stored.text, text, self.keep_for):
                 return result
             time.sleep(random.random() * min(LONGEST_PAUSE, 0.001 * (1 + attempt)))  # noqa: S311 - to part competitors
         raise StoreUnavailable(f"{MOST_TRIES} others were faster at {self.key}")
+
+    def _state(self, text: str | None) -> B:
+        """Read what is stored. What another version of this package wrote, and this one can't read, is nothing."""
+        if text is not None:
+            with suppress(ValueError, TypeError, KeyError, AttributeError):
+                return self.load(json.loads(text))
+        return self.load(None)
 
 
 def circuit_book(endpoint: str) -> Book[Circuit]:
