@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from robust_email.doctor import command as doctor
 from robust_email.doctor.causes import CAUSES
 from robust_email.doctor.causes.network import CONTAINER_DNS
 from robust_email.testing import __main__ as catcher
-from robust_email.testing import faults
+from robust_email.testing import durable, faults, inmemory, pytest_plugin, schedules
 
 if TYPE_CHECKING:
     from argparse import Action, ArgumentParser
@@ -75,9 +77,16 @@ it at work.
 {_names(testing, [name for name in testing.__all__ if not _is_action(name)])}
 Beside it: `robust_email.testing.certs.CertificateAuthority` (needs the extra `testing`),
 `robust_email.testing.proxy.CuttableProxy`, `robust_email.testing.clock.FakeClock`,
-`robust_email.testing.assertions.assert_accepted_once` and the pytest fixtures `smtp_server`, `smtp_faults` and
-`smtp_certs`.
+`robust_email.testing.assertions.assert_accepted_once`.
 
+## Fixtures for pytest
+
+{_fixtures()}
+## With Django
+
+These stand on the library itself, with its network and its clock replaced.
+
+{_django_side()}
 ## Moments
 
 {table(("At", "When"), ((code(name), text or f"In place of the reply to {name}.") for name, text in moments.items()))}
@@ -89,6 +98,30 @@ Beside it: `robust_email.testing.certs.CertificateAuthority` (needs the extra `t
 On the command line a fault is `MOMENT[/SUBJECT][*TIMES]=ACTION`: `RCPT/bob=550 5.1.1 no such user`,
 `DATA*1=close`, `FINAL*2=stall`. The action is the text of a reply, or one of {_words()}.
 """
+
+
+def _fixtures() -> str:
+    tree = ast.parse(inspect.getsource(pytest_plugin))
+    rows = (
+        (code(node.name), plain(ast.get_docstring(node)))
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.decorator_list
+    )
+    return table(("Fixture", "What it gives"), rows)
+
+
+def _django_side() -> str:
+    names = (
+        (inmemory, ("InMemoryEmailBackend", "InMemoryRelay")),
+        (durable, ("OutboxProbe",)),
+        (schedules, ("schedules_at_once", "mail_in_memory")),
+    )
+    rows = (
+        (code(f"{module.__name__}.{name}"), plain(getattr(module, name).__doc__))
+        for module, each in names
+        for name in each
+    )
+    return table(("Name", "What it is"), rows)
 
 
 def commands_page() -> str:
