@@ -22,7 +22,7 @@ from tests.governor.provider import Account, Provider
 if TYPE_CHECKING:
     from pathlib import Path
 
-WINDOW = 6.0
+WINDOW = 5.0
 """Seconds of the provider's minute here."""
 LIMITS: dict[str, Any] = {"rate": f"30/{WINDOW:g}s", "connections": 3}
 
