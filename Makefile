@@ -7,6 +7,8 @@ PY     := $(VENV)/bin/python
 # Tests run in as many processes as there are processors. `make test PYTEST_ARGS=-x` adds an argument.
 WORKERS     ?= auto
 PYTEST_ARGS ?=
+# What `make run` adds: --faults, --web-port 8000, --smtp-port 1025.
+RUN_ARGS    ?=
 
 lists  = $(foreach name,$(1),requirements/$(name).txt)
 # The stamp's name holds a checksum of what was installed, so a changed pin makes a new stamp due.
@@ -28,7 +30,7 @@ demo: $(SETUP) ## Watch an e-mail survive a dead DNS and a dropped connection; e
 	@$(PY) -m demo
 
 run: $(SETUP) ## Start the same service and stay
-	@$(PY) -m demo --stay
+	@$(PY) -m demo --stay $(RUN_ARGS)
 
 test: $(SETUP) ## Run all tests
 	$(PY) -m pytest tests --ignore=tests/service -n $(WORKERS) $(PYTEST_ARGS)

@@ -14,7 +14,7 @@ from django.test import Client
 from robust_email.outbox.models import OutboxMessage
 
 if TYPE_CHECKING:
-    from django.http import HttpResponse
+    from django.test.client import _MonkeyPatchedWSGIResponse as Answer
 
 PASSWORD = "CANARY-password-of-the-customer"
 OTHER_PASSWORD = "CANARY-another-password"
@@ -32,7 +32,7 @@ class Device:
         self.token = ""
         self.client = Client(raise_request_exception=False, headers=headers)
 
-    def ask(self, method: str, path: str, body: object = None, **headers: str) -> HttpResponse:
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """Send JSON to a path; the answer's token is kept for the next one."""
         if self.token:
             headers = {"X-Session-Token": self.token, **headers}
@@ -46,7 +46,7 @@ class Device:
         self._keep_token(answer)
         return answer
 
-    def _keep_token(self, answer: HttpResponse) -> None:
+    def _keep_token(self, answer: Answer) -> None:
         if answer.headers.get("Content-Type", "").startswith("application/json") and answer.content:
             found = answer.json()
             meta = found.get("meta", {}) if isinstance(found, dict) else {}
@@ -55,43 +55,43 @@ class Device:
             if answer.status_code == 410:
                 self.token = ""
 
-    def post(self, path: str, body: object = None, **headers: str) -> HttpResponse:
+    def post(self, path: str, body: object = None, **headers: str) -> Answer:
         """Shorter."""
         return self.ask("POST", path, body, **headers)
 
-    def sign_up(self, address: str = ADDRESS, password: str = PASSWORD, **headers: str) -> HttpResponse:
+    def sign_up(self, address: str = ADDRESS, password: str = PASSWORD, **headers: str) -> Answer:
         """Register."""
         return self.post(f"{AUTH}signup", {"email": address, "password": password}, **headers)
 
-    def verify(self, code: str) -> HttpResponse:
+    def verify(self, code: str) -> Answer:
         """Enter the code from the mail."""
         return self.post(f"{AUTH}email/verify", {"key": code})
 
-    def resend(self) -> HttpResponse:
+    def resend(self) -> Answer:
         """Ask for another code."""
         return self.post(f"{AUTH}email/verify/resend")
 
-    def log_in(self, address: str = ADDRESS, password: str = PASSWORD) -> HttpResponse:
+    def log_in(self, address: str = ADDRESS, password: str = PASSWORD) -> Answer:
         """Log in."""
         return self.post(f"{AUTH}login", {"email": address, "password": password})
 
-    def log_out(self) -> HttpResponse:
+    def log_out(self) -> Answer:
         """Log out."""
         return self.ask("DELETE", f"{AUTH}session")
 
-    def ask_for_reset(self, address: str = ADDRESS, **headers: str) -> HttpResponse:
+    def ask_for_reset(self, address: str = ADDRESS, **headers: str) -> Answer:
         """Forget the password."""
         return self.post(f"{AUTH}password/request", {"email": address}, **headers)
 
-    def reset(self, code: str, password: str = OTHER_PASSWORD) -> HttpResponse:
+    def reset(self, code: str, password: str = OTHER_PASSWORD) -> Answer:
         """Choose a new one with the code from the mail."""
         return self.post(f"{AUTH}password/reset", {"key": code, "password": password})
 
-    def reauthenticate(self, password: str = PASSWORD) -> HttpResponse:
+    def reauthenticate(self, password: str = PASSWORD) -> Answer:
         """Say the password again."""
         return self.post(f"{AUTH}reauthenticate", {"password": password})
 
-    def change_address(self, address: str) -> HttpResponse:
+    def change_address(self, address: str) -> Answer:
         """Ask to be known by another address."""
         return self.post(f"{ACCOUNT}email", {"email": address})
 

@@ -32,7 +32,7 @@ from tests.service.customers import (
 )
 
 if TYPE_CHECKING:
-    from django.http import HttpResponse
+    from django.test.client import _MonkeyPatchedWSGIResponse as Answer
     from pytest_django import Settings
 
 LINES = [{"product": "Teapot", "quantity": 1, "unit_price": 3490}, {"product": "Cup", "quantity": 4, "unit_price": 790}]
@@ -55,7 +55,7 @@ def staff(db: None) -> Device:
     return device
 
 
-def order(device: Device, reference: str, lines: object = None) -> HttpResponse:
+def order(device: Device, reference: str, lines: object = None) -> Answer:
     return device.post("/api/orders/", {"reference": reference, "lines": LINES if lines is None else lines})
 
 

@@ -109,7 +109,7 @@ def test_v07_guesses_at_once_are_counted_one_by_one(running: Running) -> None:
     shop.register("guessed@customer.example", PASSWORD)
     token = shop.token
     (code,) = running.codes_to("guessed@customer.example")
-    wrong = [lambda n=n: Shop(running.url, token).verify(f"XXXX-XX{n:02}") for n in range(12)]  # type: ignore[misc]
+    wrong = [lambda n=n: Shop(running.url, token).verify(f"XXXX-XX{n:02}") for n in range(12)]
     assert at_once(*wrong) == [400] * 3 + [409] * 9
     assert Shop(running.url, token).verify(code).status == 409
 
@@ -140,7 +140,7 @@ def test_v17_two_who_prove_one_address_at_once(running: Running) -> None:
     assert len(codes) == 2
     statuses = at_once(
         *[lambda shop=shop, code=code: shop.verify(code) for shop, code in zip(customers, codes, strict=True)]
-    )  # type: ignore[misc]
+    )
     assert statuses.count(200) == 1
     assert statuses[1] in {400, 409}
     assert running.query("SELECT count(*) FROM account_emailaddress WHERE email = %s AND verified", wanted) == [(1,)]
