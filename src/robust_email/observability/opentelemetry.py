@@ -48,6 +48,8 @@ MOST_PHASES: Final = 256
 """Kept of one thread until a submission ends; a batch of many recipients has more, and loses the first of them."""
 SECOND: Final = 1_000_000_000
 """Nanoseconds."""
+SLACK: Final = SECOND // 20
+"""What happened this long before a submission is still taken for a part of it."""
 
 _origins: ContextVar[Mapping[str, Context]] = ContextVar("origins", default={})  # noqa: B039 - nobody changes it
 """Of the mails of the batch under way, by Message-ID: the traces that they belong to."""
@@ -71,6 +73,11 @@ class _Ended:
 
     at: int
     event: PhaseTimed | AttemptFailed
+
+    @property
+    def began(self) -> int:
+        """When the phase began; an attempt is told of at its end alone."""
+        return self.at - (int(self.event.seconds * SECOND) if isinstance(self.event, PhaseTimed) else 0)
 
 
 class _Seen(threading.local):
@@ -104,6 +111,9 @@ class SpanWriter:
     def _write(self, report: SubmissionReport, end: int, events: Iterable[_Ended]) -> None:
         """Make a span of what is over: its phases can only be its children once it is known to have been one mail."""
         began = end - int(report.seconds * SECOND)
+        own = [each for each in events if each.at >= began - SLACK]
+        # Other listeners were told before us, so that the whole thing seems to have ended, and begun, a little later.
+        began = min([began, *(each.began for each in own)])
         origin = _origins.get().get(report.message_id or "")
         here = trace.get_current_span().get_span_context()
         span = self._tracer.start_span(
@@ -116,9 +126,8 @@ class SpanWriter:
         )
         if span.is_recording():
             inside = trace.set_span_in_context(span)
-            for each in events:
-                if each.at >= began:
-                    self._add(span, inside, each)
+            for each in own:
+                self._add(span, inside, each)
             if not report.all_accepted:
                 span.set_status(Status(StatusCode.ERROR, _in_short(report.decisive)))
         span.end(end_time=end)
@@ -133,7 +142,7 @@ class SpanWriter:
             f"smtp {event.phase.value}",
             context=inside,
             attributes={**_of_server(event.endpoint), "robust_email.phase": event.phase.value},
-            start_time=ended.at - int(event.seconds * SECOND),
+            start_time=ended.began,
         )
         phase.end(end_time=ended.at)
 
