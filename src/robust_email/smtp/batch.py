@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from robust_email.smtp.admission import NotAdmitted
+from robust_email.smtp.admission import NotAdmitted, Turn
 from robust_email.smtp.conveyor import Conveyor, TransactionResult
 from robust_email.smtp.events import AttemptFailed, HeldBack
 from robust_email.smtp.failure import Failure, FailureKind
@@ -26,7 +26,6 @@ from robust_email.smtp.spread import Shared
 
 if TYPE_CHECKING:
     from robust_email.smtp.address import ForwardPath
-    from robust_email.smtp.admission import Admission
     from robust_email.smtp.envelope import Envelope
     from robust_email.smtp.maildata import MailData
     from robust_email.smtp.net.deadline import Deadline
@@ -120,10 +119,8 @@ class Batch:
         self._before_final = before_final
         retry, pool = client.config.retry, client.config.pool
         self._retry = retry if effort.attempts is None else replace(retry, attempts=effort.attempts)
-        self._patience = pool.wait if effort.patience is None else effort.patience
-        self._held_since: float | None = None
-        """When the mail in front was first held back."""
-        self._held: NotAdmitted | None = None
+        patience = pool.wait if effort.patience is None else effort.patience
+        self._turn = None if client.admission is None else Turn(client.admission, patience, deadline, client.clock)
         self._waiting: deque[Job] = deque()
         self._elsewhere: list[Job] = []
         """Jobs that go on with another session, in their order."""
@@ -143,12 +140,14 @@ class Batch:
                 yield from self._all_with(_TOO_LATE, None)
                 break
             try:
-                self._ask_ahead(first)
+                if self._turn is not None and (self._fresh or not self._client.pool.stats().idle):
+                    self._turn.look_ahead(first)
                 attempt, lane = first.failed_attempts + 1, first.submission.lane
                 with self._client.pool.lease(self._deadline, fresh=self._fresh, attempt=attempt, lane=lane) as lease:
                     self._fresh = False
                     yield from self._over(lease)
-                self._raise_held()
+                if self._turn is not None:
+                    self._turn.raise_held()
             except NotAdmitted as exc:
                 if not self._stay(exc):
                     yield from self._without_session(exc)
@@ -182,8 +181,9 @@ class Batch:
             self._deadline,
             stepwise=self._client.serves_stepwise,
         )
-        take = self._take if self._client.admission is None else self._admitting(self._client.admission, lease)
-        for result in conveyor.run(take, self._waiting.appendleft):
+        put_back = self._waiting.appendleft
+        take = self._turn.taking(self._take, put_back, lease.session.permit) if self._turn else self._take
+        for result in conveyor.run(take, put_back):
             finished = self._settle(result, lease)
             if self._fresh:
                 conveyor.stop()
@@ -198,58 +198,12 @@ class Batch:
             return None
         return lambda jobs: before_final([job.submission for job in jobs])
 
-    # -- held back by a governor
-
-    def _ask_ahead(self, first: Job) -> None:
-        """Before a session is opened for it: raise ``NotAdmitted`` if the mail's turn has not come."""
-        if self._client.admission is None or first.admitted:
-            return
-        if self._fresh or not self._client.pool.stats().idle:
-            self._held = self._ask(self._client.admission, first, only_look=True)
-            self._raise_held()
-
-    def _ask(self, admission: Admission, job: Job, *, only_look: bool) -> NotAdmitted | None:
-        waited = 0.0 if self._held_since is None else self._client.clock() - self._held_since
-        patience = max(0.0, min(self._patience - waited, self._deadline.remaining()))
-        return admission.may_begin(job.submission.lane, len(job.remaining), patience, only_look=only_look)
-
-    def _raise_held(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            raise held
-
-    def _admitting(self, admission: Admission, lease: Lease) -> Callable[[], Job | None]:
-        """Take as ``_take``, as long as the governor lets; then the session is given back, and the wait is outside."""
-        permit, begun = lease.session.permit, 0
-
-        def take() -> Job | None:
-            nonlocal begun
-            job = self._take()
-            if job is None:
-                return None
-            if not job.admitted:
-                overdue = begun > 0 and permit is not None and permit.overdue(job.submission.lane)
-                if overdue or (held := self._ask(admission, job, only_look=False)) is not None:
-                    self._held = None if overdue else held
-                    self._waiting.appendleft(job)
-                    return None
-                job.admitted = True
-            begun += 1
-            self._held_since = None
-            return job
-
-        return take
-
     def _stay(self, held: NotAdmitted) -> bool:
         """Whether to wait and ask again, for which ``_pause`` is set then; without using up an attempt."""
-        now = self._client.clock()
-        since = now if self._held_since is None else self._held_since
-        left = min(self._patience - (now - since), self._deadline.remaining())
-        if not held.worth_waiting or held.wait.seconds >= left:
+        if self._turn is None or not self._turn.is_worth_waiting_for(held):
             return False
-        if self._held_since is None:
+        if self._turn.starts_waiting():
             self._client.tell(HeldBack(self._client.config.endpoint, held.wait.seconds, held.wait.reason))
-        self._held_since = since
         self._pause = held.wait.seconds
         return True
 
