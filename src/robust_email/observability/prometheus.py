@@ -77,7 +77,7 @@ def metrics_view(request: HttpRequest) -> HttpResponse:
     install()
     source = REGISTRY
     if _many_processes():
-        source = CollectorRegistry(support_collectors_without_names=True)
+        source = CollectorRegistry()
         MultiProcessCollector(source)  # type: ignore[no-untyped-call]  # it registers itself
         if apps.is_installed("robust_email.outbox"):
             source.register(OutboxCollector())
