@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from robust_email.testing import ScriptedServer
 
-sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SIZES = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
@@ -41,10 +40,14 @@ addEventListener("securitypolicyviolation", ({ violatedDirective, sourceFile, li
 @pytest.fixture
 def browser(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
     """Give a headless Chromium."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as exc:
+        services.unavailable("Playwright", str(exc))
     program = services.require_program("Chromium", "chromium", "chromium-browser", "google-chrome")
     # Playwright has an event loop in this thread, which waits in a greenlet of its own while Django is at work.
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    with sync_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()

@@ -34,7 +34,9 @@ def governor(settings: Settings, smtp_server: ScriptedServer) -> ScriptedServer:
 def test_what_is_shared_is_shown(governor: ScriptedServer, operator: Client) -> None:
     """The breaker's state, the connections and the rate are those that the workers share; looking opens no session."""
     make_mail()
-    RobustSMTPEmailBackend().send_messages([EmailMessage("hi", "there", "shop@example.org", ["ann@example.net"])])
+    RobustSMTPEmailBackend(alias=None).send_messages(
+        [EmailMessage("hi", "there", "shop@example.org", ["ann@example.net"])]
+    )
     opened = governor.connections
     [found] = governed("default")
     assert found.endpoint == f"127.0.0.1:{governor.port}"
