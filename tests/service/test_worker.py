@@ -6,9 +6,12 @@ shown in ``test_tasks.py``.
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import sqlite3
 import time
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -243,6 +246,35 @@ def test_v04_smtp_and_the_broker_are_both_down(
         with up.worker():
             relay.wait_for(lambda server: len(server.accepted) == 2, timeout=30)
         assert sorted(path for mail in relay.accepted for path in mail.forward_paths) == addresses
+
+
+def test_the_broker_gets_the_number_of_a_mail_and_nothing_else(tmp_path: Path, redis_server: str) -> None:
+    """What lies in Redis while no worker runs has no address, no code, no password and no text."""
+    redis = pytest.importorskip("redis")
+    place, address = urlsplit(redis_server), "queued@customer.example"
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "e_commerce_api.settings",
+        "ENV_FILE": str(tmp_path / "no.env"),
+        "DATA_FOLDER": str(tmp_path),
+        "SECRET_KEY": SECRET_KEY,
+        "POSTGRES_HOST": "",
+        "REDIS_HOST": str(place.hostname),
+        "REDIS_PORT": str(place.port),
+        "REDIS_DB": "5",
+    }
+    service = Service(tmp_path, environment)
+    service.manage("migrate", "--verbosity", "0")
+    with service.web(0) as url, redis.Redis(host=place.hostname, port=place.port, db=5) as client:
+        assert Shop(url).register(address, PASSWORD).waits_for_code
+        _, payload = client.brpop("celery", timeout=20)
+    message = json.loads(payload)
+    arguments, options, _ = json.loads(base64.b64decode(message["body"]))
+    assert message["headers"]["task"] == "authentication.verification.send_verification_email"
+    assert [str(uuid.UUID(argument)) for argument in arguments] == arguments
+    assert (len(arguments), options) == (1, {})
+    seen = payload + base64.b64decode(message["body"])
+    assert not [secret for secret in (PASSWORD, SECRET_KEY, address) if secret.encode() in seen]
+    assert not re.search(rb"[A-Z]{4}-[A-Z]{4}", seen)
 
 
 def test_no_log_has_a_secret(running: Running) -> None:
