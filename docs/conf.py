@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from robust_email import __version__
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "django-robust-email"
 author = "the django-robust-email contributors"
@@ -14,6 +20,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 nitpicky = True
+suppress_warnings = ["toc.empty_glob"]  # results of `make bench`, which are not there before its first run
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -22,3 +29,18 @@ html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
+
+PICTURES = "<!-- pictures of the latest run -->"
+
+
+def add_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Show what `make bench` drew, as far as it was run."""
+    if docname == "explanation/benchmarks":
+        drawn = sorted(Path(app.srcdir, "benchmarks").glob("*.svg"))
+        shown = (f"![{path.stem.replace('-', ' ')}](../benchmarks/{path.name})" for path in drawn)
+        source[0] = source[0].replace(PICTURES, "\n\n".join(shown))
+
+
+def setup(app: Sphinx) -> None:
+    """Sphinx calls it."""
+    app.connect("source-read", add_pictures)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facts import diagram, dialogue, failures, kit, options, relays, rows, watching
+from facts import diagram, dialogue, failures, kit, modules, options, relays, rows, watching
 from facts.markdown import NOTICE, ROOT
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "outbox": rows.page,
     "findings": kit.findings_page,
     "providers": relays.page,
+    "modules": modules.page,
 }
 README_TABLES: dict[str, Callable[[], str]] = {
     "settings": options.readme_table,

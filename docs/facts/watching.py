@@ -87,9 +87,7 @@ has `endpoint` (`host:port`). `PhaseTimed`, of which each mail has a handful, is
 
 def metrics_page() -> str:
     """Return the reference page of the metrics."""
-    rows = (
-        (code(each.full_name), each.type.value, ", ".join(map(code, each.labels)), each.text) for each in METRICS
-    )
+    rows = ((code(each.full_name), each.type.value, ", ".join(map(code, each.labels)), each.text) for each in METRICS)
     return f"""# Metrics
 
 Of `robust_email.observability.prometheus`; {{doc}}`/how-to/watch` says how to have them. No label holds an address, a

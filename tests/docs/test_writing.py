@@ -90,6 +90,12 @@ def test_every_page_can_be_reached() -> None:
     for page in pages():
         for entries in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
             names = [line for line in entries.splitlines() if line and not line.startswith(":")]
-            listed |= {(page.parent / name).resolve() for name in names}
+            listed |= {each.with_suffix("") for name in names for each in _entries(page, name)}
     there = {page.with_suffix("").resolve() for page in pages() if DOCS in page.parents}
     assert there - listed == {DOCS / "index"}
+
+
+def _entries(page: Path, name: str) -> list[Path]:
+    """Return what an entry of a table of contents names: one page, or, by a pattern, those that there are."""
+    folder = DOCS if name.startswith("/") else page.parent
+    return sorted(folder.glob(f"{name.lstrip('/')}.md")) if "*" in name else [(folder / name.lstrip("/")).resolve()]

@@ -1,4 +1,4 @@
-"""A dry run: MAIL and RCPT, then RSET. Whatever the server says to them, no mail is sent."""
+"""A dry run: MAIL and RCPT, then RSET. Whatever the server says to them, nothing is submitted."""
 
 from __future__ import annotations
 
