@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from celery import Celery
-from django.core.mail import EmailMessage, get_connection, send_mail
+from django.core.mail import EmailMessage, send_mail
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
+from robust_email import _compat
 from robust_email.observability.opentelemetry import SpanWriter
 from robust_email.outbox import enqueue, tracing
 from robust_email.outbox.dispatch import run_batch, run_one
 from robust_email.outbox.models import OutboxMessage
 from robust_email.registry import registry
 from robust_email.testing import At, Close, Fault, Reply, TakeThenClose
+from tests.contract.ways import legacy_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,8 +160,9 @@ def test_each_mail_of_a_batch_goes_on_with_its_own_trace(outbox_relay: ScriptedS
 def test_a_bulk_over_several_sessions_stays_in_its_trace(relay: ScriptedServer, traces: Traces) -> None:
     """Threads that work for one call are below the caller's span."""
     with traces.tracer.start_as_current_span("newsletter"):
-        connection = get_connection(bulk_sessions=3)
-        assert connection.send_messages([mail(f"ann{number}@example.net") for number in range(12)]) == 12
+        messages = [mail(f"ann{number}@example.net") for number in range(12)]
+        with legacy_settings(EMAIL_BULK_SESSIONS=3):
+            assert _compat.default_mailer().send_messages(messages) == 12
     newsletter = traces.span("newsletter")
     assert [is_under(span, newsletter) for span in traces.spans("smtp send")] == [True] * 12
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
-from django.core.mail import send_mail
+from django.core.mail import EmailMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,12 +34,13 @@ def fail() -> None:
 class Written:
     """A logger with one handler and what that wrote."""
 
-    def __init__(self, formatter: logging.Formatter) -> None:
-        """Redact, then format."""
+    def __init__(self, formatter: logging.Formatter, *, filtered: bool) -> None:
+        """Redact by the filter, or leave that to the formatter."""
         self._stream = io.StringIO()
         handler = logging.StreamHandler(self._stream)
         handler.setFormatter(formatter)
-        handler.addFilter(RedactingFilter())
+        if filtered:
+            handler.addFilter(RedactingFilter())
         self.handler = handler
         self.logger = logging.getLogger(f"shop.{id(self)}")
         self.logger.setLevel(logging.DEBUG)
@@ -55,7 +56,7 @@ class Written:
 @pytest.fixture
 def plain() -> Written:
     """Log with every field that a formatter may show."""
-    return Written(logging.Formatter("%(levelname)s %(message)s %(extra)s", defaults={"extra": ""}))
+    return Written(logging.Formatter("%(levelname)s %(message)s %(extra)s", defaults={"extra": ""}), filtered=True)
 
 
 @pytest.fixture
@@ -68,7 +69,8 @@ def structured() -> Written:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
             ],
-        )
+        ),
+        filtered=False,
     )
 
 
@@ -141,6 +143,20 @@ def test_events_of_structlog_itself() -> None:
     assert json.loads(line)["headers"] == {"To": "c***@e***.org", "X-Token": "***"}
 
 
+def test_a_traceback_behind_our_own_line(plain: Written, structured: Written) -> None:
+    """Our lines keep their Message-ID; an exception behind them, which somebody else raised, is redacted."""
+    for written in (plain, structured):
+        logger = logging.getLogger(f"robust_email.test.{id(written)}")
+        logger.addHandler(written.handler)
+        logger.propagate = False
+        try:
+            fail()
+        except OSError:
+            logger.exception("Message %s failed", "<123@shop.example.org>")
+        assert "Message <123@shop.example.org> failed" in written.text
+        assert "OSError: no such user c***@e***.org" in written.text
+
+
 @pytest.mark.skipif(sys.hexversion < 0x030C0000, reason="before Python 3.12 a filter cannot replace a record")
 def test_other_handlers_see_the_record_as_it_was(plain: Written) -> None:
     """A handler without the filter, for a place where addresses may be, has them."""
@@ -161,13 +177,15 @@ def test_our_own_lines_are_as_the_brief_has_them(plain: Written, relay: Scripted
     level = ours.level
     ours.setLevel(logging.INFO)
     relay.add_fault(Fault(At.RCPT, Reply(f"550 5.1.1 {ANN} is unknown"), subject="canary"))
+    message = EmailMessage("hi", "there", "shop@example.org", ["ann@example.net", ANN])
     try:
-        send_mail("hi", "there", "shop@example.org", ["ann@example.net", ANN])
+        message.send()
     finally:
         ours.removeHandler(plain.handler)
         ours.removeHandler(keep)
         ours.setLevel(level)
     assert "INFO SMTP connection established successfully on attempt 1" in plain.text
+    assert vars(message)["smtp_report"].message_id in plain.text
     assert "canary" not in plain.text
     assert [record.getMessage() for record in seen] == [
         re.sub(r"^[A-Z]+ | $", "", line) for line in plain.text.splitlines()

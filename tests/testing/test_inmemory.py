@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core import mail
-from django.core.mail import EmailMessage, get_connection, send_mail
+from django.core.mail import EmailMessage, send_mail
 
-from robust_email import signals
+from robust_email import _compat, signals
 from robust_email.registry import registry
 from robust_email.smtp.errors import InDoubt
 from robust_email.testing import At, Close, Fault, Reply, Reset, ScriptedServer, Stall, TakeThenClose
 from robust_email.testing.assertions import assert_accepted_nothing, assert_accepted_once
-from robust_email.testing.schedules import IN_MEMORY
 from tests.contract.ways import PATH, legacy_settings
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def test_a_mail_in_doubt_is_in_the_ledger(smtp_memory: InMemoryRelay) -> None:
 def test_many_at_once(smtp_memory: InMemoryRelay) -> None:
     """A bulk counts what was accepted and raises for what was not, with the rest done."""
     smtp_memory.add_fault(Fault(At.RCPT, Reply("550 5.1.1 no such user"), subject="bob"))
-    with get_connection() as connection, pytest.raises(OSError, match="no such user") as caught:
+    with _compat.default_mailer() as connection, pytest.raises(OSError, match="no such user") as caught:
         connection.send_messages([letter(to) for to in PEOPLE])
     assert caught.value.bulk.accepted == 2  # type: ignore[attr-defined]  # it is put on whatever is raised
     assert len(smtp_memory.accepted) == 2
@@ -143,7 +142,7 @@ def test_opening_meets_the_faults_of_opening(smtp_memory: InMemoryRelay) -> None
     """``open()`` fails where a session could not be had."""
     smtp_memory.add_fault(Fault(At.GREETING, Reply("554 5.3.2 go away")))
     with pytest.raises(OSError, match="go away"):
-        get_connection(IN_MEMORY).open()
+        _compat.default_mailer().open()
 
 
 def test_what_needs_a_wire_is_refused(smtp_memory: InMemoryRelay) -> None:

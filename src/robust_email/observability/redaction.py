@@ -56,6 +56,8 @@ def redacted(text: str) -> str:
 class RedactingFilter(logging.Filter):
     """Put it on a handler: the message with its arguments, the traceback, and every ``extra`` are redacted.
 
+    Of the library's own records only the traceback is: the rest was masked as it was made, but for Message-IDs.
+
     From Python 3.12 on the handler has a copy of its own; before, handlers that come later see the redacted record too.
     """
 
@@ -63,7 +65,6 @@ class RedactingFilter(logging.Filter):
         """Let everything through, redacted."""
         replaces = _CAN_REPLACE
         changed = copy.copy(record) if replaces else record
-        changed.msg, changed.args = redacted(record.getMessage()), None
         if record.exc_info:
             # The text alone goes on: a formatter that was given the exception would write its own.
             changed.exc_text = logging.Formatter().formatException(record.exc_info)
@@ -72,6 +73,9 @@ class RedactingFilter(logging.Filter):
             changed.exc_text = redacted(changed.exc_text)
         if changed.stack_info:
             changed.stack_info = redacted(changed.stack_info)
+        if _is_ours(record):
+            return changed if replaces else True
+        changed.msg, changed.args = redacted(record.getMessage()), None
         for name in vars(changed).keys() - _PLAIN:
             setattr(changed, name, _of(getattr(changed, name), name, DEPTH))
         return changed if replaces else True
@@ -79,14 +83,21 @@ class RedactingFilter(logging.Filter):
 
 def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Redact an event, as a processor of structlog; behind ``format_exc_info``, before the renderer."""
+    record = event.get("_record")
+    ours = isinstance(record, logging.LogRecord) and _is_ours(record)
     for name in list(event):
-        if name not in _OF_STRUCTLOG:
+        if name not in _OF_STRUCTLOG and (name == "exception" or not ours):
             event[name] = _of(event[name], name, DEPTH)
     return event
 
 
 _OF_STRUCTLOG: Final = frozenset({"_record", "_from_structlog", "exc_info"})
 """Keys that ``ProcessorFormatter`` needs as they are."""
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Tell whether the line is the library's own: masked as it was made, and its Message-ID is to be looked for."""
+    return record.name == "robust_email" or record.name.startswith("robust_email.")
 
 
 def _of(value: Any, name: str, depth: int) -> Any:  # noqa: ANN401 - what people log
