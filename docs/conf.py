@@ -20,7 +20,6 @@ myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 nitpicky = True
-suppress_warnings = ["toc.empty_glob"]  # results of `make bench`, which are not there before its first run
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -31,16 +30,19 @@ html_static_path = ["static"]
 html_css_files = ["pages.css"]
 
 PICTURES = "<!-- pictures of the latest run -->"
+RESULTS = "```{toctree}\n:glob:\n\n/benchmarks/*\n```\n"
 
 
-def add_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Show what `make bench` drew, as far as it was run."""
+def add_results(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Show what `make bench` drew and wrote, as far as it was run: a pattern for no page would be a warning."""
     if docname == "explanation/benchmarks":
-        drawn = sorted(Path(app.srcdir, "benchmarks").glob("*.svg"))
+        folder = Path(app.srcdir, "benchmarks")
+        drawn = sorted(folder.glob("*.svg"))
         shown = (f"![{path.stem.replace('-', ' ')}](../benchmarks/{path.name})" for path in drawn)
-        source[0] = source[0].replace(PICTURES, "\n\n".join(shown))
+        text = source[0].replace(PICTURES, "\n\n".join(shown))
+        source[0] = text if any(folder.glob("*.md")) else text.replace(RESULTS, "")
 
 
 def setup(app: Sphinx) -> None:
     """Sphinx calls it."""
-    app.connect("source-read", add_pictures)
+    app.connect("source-read", add_results)
