@@ -5,12 +5,13 @@ is for callers who want more than that. Start reading at ``dispatch.run_batch``:
 
 ===================  ==================================================================================================
 ``states``           the life of a row, as a table
-``models``           the three tables; what must always hold is a constraint
+``models``           the tables; what must always hold is a constraint
 ``services``         every change of state, each one short transaction
 ``selectors``        reads, none of which walks the accepted mails
 ``dispatch``         one row or one batch: claimed, submitted outside any transaction, settled
 ``handover``         a claimed row through a backend of any kind
 ``wakeup``           telling a worker; a hint, since the row is the truth
+``dashboard``        the admin's pages; ``admin`` and ``health`` are what a project meets of it
 ===================  ==================================================================================================
 """
 
