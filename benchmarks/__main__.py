@@ -54,7 +54,7 @@ def install_nodemailer() -> None:
 
 def measure_all(*, quick: bool) -> dict[str, Any]:
     """All cells, growth, and rendering, as plain data."""
-    from benchmarks import growth, plan
+    from benchmarks import growth, outbox, plan
     from benchmarks.processes import Target, certificates, delayed, sink
 
     rows: list[dict[str, object]] = []
@@ -82,6 +82,7 @@ def measure_all(*, quick: bool) -> dict[str, Any]:
         "cold": cold,
         "memory": memory,
         "rendering": list(rendering()),
+        "outbox": outbox.measure(quick=quick),
     }
 
 

@@ -62,8 +62,7 @@ def smtp_sink() -> Iterator[int | None]:
     if program is None:
         yield None
         return
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([program, "-u", "nobody", f"127.0.0.1:{port}", "256"], stderr=subprocess.DEVNULL)
     try:
         _until_open(port)
@@ -71,6 +70,12 @@ def smtp_sink() -> Iterator[int | None]:
     finally:
         process.terminate()
         process.wait()
+
+
+def free_port() -> int:
+    """A port of the loopback on which nobody listens now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
@@ -102,3 +107,21 @@ def certificates(folder: Path) -> Certificates:
     authority.cert_pem.write_to_path(str(cafile))
     issued.private_key_and_cert_chain_pem.write_to_path(str(certificate))
     return Certificates(str(cafile), str(certificate))
+
+
+@contextlib.contextmanager
+def redis(folder: Path) -> Iterator[str | None]:
+    """A Redis server that keeps nothing; yields its URL, ``None`` where it is not installed."""
+    program = shutil.which("redis-server", path=SYSTEM_PATH)
+    if program is None:
+        yield None
+        return
+    port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+    try:
+        _until_open(port)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import peers, plan
+from benchmarks import outbox_report, peers, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,10 @@ Row = dict[str, Any]
 
 def judge(result: Row) -> list[Row]:
     """Each claim with its figure; ``holds`` is ``None`` where it was not measured in this run."""
-    return [*_ratios(result), *_round_trips(result), *_cold(result), *_rendering(result), *_linear(result)]
+    engine = [*_ratios(result), *_round_trips(result), *_cold(result), *_rendering(result), *_linear(result)]
+    return engine + [
+        _claim(each.pop("claim"), each.pop("value"), **each) for each in outbox_report.judge(result["outbox"])
+    ]
 
 
 def _ratios(result: Row) -> Iterator[Row]:
@@ -117,6 +120,8 @@ def page(result: Row) -> str:
         *_tables(result),
         "\n## Growth\n",
         *_growth(result),
+        "\n## Outboxes\n",
+        *outbox_report.page(result["outbox"]),
         "\n## Who is who\n",
         *(f"* **{name}**: {_doc(name)}" for name in _peers_of(result)),
         "",
