@@ -24,6 +24,7 @@ INSTALLED_APPS = [
     "robust_email",
     "robust_email.governor",
     *(["robust_email.outbox"] if (LIBRARY / "outbox" / "models.py").is_file() else []),
+    *(["robust_email.suppression"] if (LIBRARY / "suppression" / "models.py").is_file() else []),
 ]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # No EMAIL_BACKEND: Django's test environment replaces it, and 6.1 warns of it. Tests set what they need.

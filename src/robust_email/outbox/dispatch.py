@@ -26,6 +26,7 @@ from robust_email.outbox.services import claims, troubles
 from robust_email.outbox.services.claims import Claim, LeaseLost
 from robust_email.outbox.services.scrubbing import SCRUBBED_STATES, is_scrubbed
 from robust_email.outbox.services.settling import Finished, Settled, settle
+from robust_email.outbox.services.withholding import withhold
 from robust_email.outbox.signals import settled as settled_signal
 from robust_email.outbox.states import State
 from robust_email.smtp import Disposition, Phase, Scope, SubmissionReport, Verdict
@@ -95,6 +96,8 @@ def _run(claim: Claim, stop: Stop) -> Tally:
     tally = Tally(claimed=len(claim.rows))
     if not claim.rows:
         return tally
+    claim, ended = withhold(claim, after_a_grace(stop))
+    _announce(tally, ended)
     by_relay = sorted(claim.rows, key=lambda row: row.relay)
     with Heartbeat(claim.token), tracing.handing_over(claim.rows):
         for name, rows in groupby(by_relay, key=lambda row: row.relay):
@@ -197,7 +200,7 @@ class _RelayRun:
         if not (finished or marks):
             return
         try:
-            self._announce(self._persist(lambda: settle(self._claim, finished, marks, self._using)))
+            _announce(self._tally, self._persist(lambda: settle(self._claim, finished, marks, self._using)))
         except LeaseLost:
             # Nothing was written; what is known must be, all the same.
             self._write_singly(finished)
@@ -211,7 +214,7 @@ class _RelayRun:
         """After an error that is about one of them: the others must not stay unwritten for it."""
         for each in finished:
             try:
-                self._announce(self._persist(lambda one=each: settle(self._claim, [one], (), self._using)))
+                _announce(self._tally, self._persist(lambda one=each: settle(self._claim, [one], (), self._using)))
             except DatabaseError:
                 logger.exception("What came of mail %s cannot be written down; it ends in doubt", each.row.pk)
 
@@ -227,17 +230,19 @@ class _RelayRun:
         except UNAVAILABLE as exc:
             logger.warning("%d mails could not be given back (%s); the sweep will", len(untouched), type(exc).__name__)
 
-    def _announce(self, settled: Sequence[Settled]) -> None:
-        for each in settled:
-            each.row.state = each.state
-            each.row.next_attempt_at = each.next_attempt_at
-            self._tally.states[each.state] += 1
-            self._tally.last = Outcome(each.row.pk, each.state, each.next_attempt_at, each.report)
-            if each.state is State.DEAD or each.state is State.IN_DOUBT:
-                logger.error("Mail %s (%s) is %s", each.row.pk, each.row.message_id, each.state.value)
-            if each.state in SCRUBBED_STATES and is_scrubbed(each.row):
-                storage.remove_files([each.row.content_name])
-            settled_signal.send_robust(sender=OutboxMessage, message=each.row, report=each.report)
+
+def _announce(tally: Tally, settled: Sequence[Settled]) -> None:
+    """Count what was written down, and tell who listens."""
+    for each in settled:
+        each.row.state = each.state
+        each.row.next_attempt_at = each.next_attempt_at
+        tally.states[each.state] += 1
+        tally.last = Outcome(each.row.pk, each.state, each.next_attempt_at, each.report)
+        if each.state is State.DEAD or each.state is State.IN_DOUBT:
+            logger.error("Mail %s (%s) is %s", each.row.pk, each.row.message_id, each.state.value)
+        if each.state in SCRUBBED_STATES and is_scrubbed(each.row):
+            storage.remove_files([each.row.content_name])
+        settled_signal.send_robust(sender=OutboxMessage, message=each.row, report=each.report)
 
 
 def _answered(verdict: Verdict) -> bool:

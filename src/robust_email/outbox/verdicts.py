@@ -72,14 +72,14 @@ def decide(
     ``standings`` are those of all recipients, this attempt's verdicts included; ``verdicts`` are this attempt's.
     """
     if not any(is_open(standing, long_run.policy) for standing in standings):
-        return Decision(_ending(standings))
+        return Decision(ending(standings))
     if trouble := _trouble(verdicts):
         within = trouble is Scope.CONFIGURATION or long_run.age < long_run.outage_patience
         if within or any(is_held_back(verdict) for verdict in verdicts.values()):
             return Decision(Event.DEFER, waits_for_relay=True)
     delay = _delay(verdicts, long_run, dice)
     if delay is None:
-        return Decision(_ending(standings))
+        return Decision(ending(standings))
     return Decision(Event.DEFER, delay, uses_retry=True, waits_for_relay=trouble is not None)
 
 
@@ -109,7 +109,8 @@ def _delay(verdicts: Mapping[str, Verdict], long_run: LongRun, dice: Callable[[]
     return None if decision is None else decision.delay
 
 
-def _ending(standings: Collection[Standing]) -> Event:
+def ending(standings: Collection[Standing]) -> Event:
+    """Return what ends a mail of which nobody is left to have it."""
     found = set(standings)
     if Standing.IN_DOUBT in found:
         return Event.HOLD

@@ -1,0 +1,136 @@
+"""What a project may set about suppression; ``robust_email.conf`` does the reading.
+
+An attribute is a setting: ``exempt_kinds`` is ``EMAIL_SUPPRESSION_EXEMPT_KINDS``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Final, get_args, get_type_hints
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from robust_email import conf, values
+from robust_email.options import Meaning
+from robust_email.suppression.policy import DAY, DEFAULT_DAYS, KEY, Policy
+
+
+def _policy(value: object) -> Policy | None:
+    """Read days by key, over the defaults; None is for ever, 0 or False never."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError(f"a dictionary of days by status code, not {value!r}")  # noqa: TRY004 - a wrong setting, whatever its type
+    return _policy_of({**DEFAULT_DAYS, **{str(key): _days(str(key), days) for key, days in value.items()}})
+
+
+def _days(key: str, days: object) -> float | None:
+    if not KEY.fullmatch(key):
+        raise ValueError(f"a dictionary with keys like '5.1.1', '550' or 'complaint', not {key!r}")
+    return 0.0 if days is False else values.seconds(zero=True)(days)
+
+
+def _policy_of(days: dict[str, float | None]) -> Policy:
+    return Policy(tuple((key, None if each is None else each * DAY) for key, each in days.items() if each != 0))
+
+
+_DEFAULT_POLICY: Final = _policy_of(dict(DEFAULT_DAYS))
+
+
+def _kinds(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(kind, str) and kind for kind in value):
+        return tuple(value)
+    raise ValueError(f"a list of kinds, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppressionSettings:
+    """All of them, typed and checked."""
+
+    policy: Annotated[
+        Policy,
+        Meaning(
+            _policy,
+            "days by code",
+            "For how long a refusal with this status code, or a 'complaint', suppresses an address; None: until a "
+            "person lifts it, 0: never. A reply code ('550') is for replies without a status code. What is given "
+            "here is laid over the defaults.",
+        ),
+    ] = _DEFAULT_POLICY
+    exempt_kinds: Annotated[
+        tuple[str, ...],
+        Meaning(_kinds, "kinds", "Of mail that suppressed addresses get all the same: security notices, say."),
+    ] = ()
+    return_path: Annotated[
+        str | None,
+        Meaning(values.text, "address", "The mailbox that bounces go to; bounce_address() adds a token to it."),
+    ] = None
+    token_age: Annotated[float, Meaning(values.seconds(), "days", "For which such a token is believed.")] = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentedSetting:
+    """A row of the reference."""
+
+    name: str
+    setting: str
+    default: object
+    unit: str
+    meaning: str
+
+
+def _readers() -> dict[str, Meaning]:
+    hints = get_type_hints(SuppressionSettings, include_extras=True)
+    return {field.name: get_args(hints[field.name])[1] for field in dataclasses.fields(SuppressionSettings)}
+
+
+_READERS: Final = _readers()
+
+OPTIONS: Final = {
+    field.name: DocumentedSetting(
+        field.name,
+        "EMAIL_SUPPRESSION_" + field.name.upper(),
+        field.default,
+        _READERS[field.name].unit,
+        _READERS[field.name].text,
+    )
+    for field in dataclasses.fields(SuppressionSettings)
+}
+"""Every setting by attribute."""
+
+
+@lru_cache(maxsize=1)
+def suppression_settings() -> SuppressionSettings:
+    """Return the project's; read once. ``ImproperlyConfigured`` names the setting that is wrong."""
+    given = conf.project_settings(option.setting for option in OPTIONS.values())
+    typed: dict[str, Any] = {}
+    for option in OPTIONS.values():
+        try:
+            found = _READERS[option.name].read(given.get(option.setting))
+        except ValueError as exc:
+            raise ImproperlyConfigured(f"{option.setting} must be {exc}") from exc
+        if found is not None:
+            typed[option.name] = found
+    return SuppressionSettings(**typed)
+
+
+@lru_cache(maxsize=1)
+def secret_keys() -> tuple[str, ...]:
+    """Return the project's ``SECRET_KEY``, which signs, and the former ones, which are still believed."""
+    given: dict[str, Any] = conf.project_settings(["SECRET_KEY", "SECRET_KEY_FALLBACKS"])
+    return (str(given["SECRET_KEY"]), *given.get("SECRET_KEY_FALLBACKS", ()))
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting.startswith("EMAIL_SUPPRESSION_"):
+        suppression_settings.cache_clear()
+    if setting.startswith("SECRET_KEY"):
+        secret_keys.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="robust_email.suppression.conf")

@@ -1,0 +1,113 @@
+"""Mailboxes that bounces come to: a Maildir, or a folder at an IMAP server; each mail is handed on until it is done.
+
+A mail is marked after it was dealt with, not before: who is killed in between reads it once more, and evidence that is
+there already changes nothing.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import os
+import re
+import ssl
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from robust_email.suppression.reports import MAX_OCTETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+Deal = Callable[[bytes], object]
+"""What is done with a mail. If it raises, the mail stays as it was."""
+
+_UIDS: Final = re.compile(rb"[0-9 ]*")
+
+
+class MailboxUnavailable(Exception):
+    """It cannot be opened or read; the text says why, without the password."""
+
+
+def read_maildir(path: Path, deal: Deal) -> int:
+    """Deal with each mail in ``new``, and move it to ``cur`` as seen; returns how many. Others may read it too.
+
+    Raises:
+        MailboxUnavailable: there is no Maildir.
+    """
+    fresh, seen = path / "new", path / "cur"
+    if not (fresh.is_dir() and seen.is_dir()):
+        raise MailboxUnavailable("This is no Maildir: it has no new and cur.")
+    count = 0
+    for name in sorted(os.listdir(fresh)):  # noqa: PTH208 - the names alone, before any is moved
+        try:
+            with (fresh / name).open("rb") as file:
+                raw = file.read(MAX_OCTETS)
+        except (FileNotFoundError, IsADirectoryError):
+            continue  # another reader was faster
+        deal(raw)
+        count += 1
+        (fresh / name).rename(seen / f"{name}:2,S")
+    return count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImapAccount:
+    """A folder at an IMAP server, over TLS from the first octet. ``timeout`` is in seconds, per step."""
+
+    host: str
+    port: int = 993
+    user: str
+    password: str = field(repr=False)
+    folder: str = "INBOX"
+    cafile: str | None = None
+    timeout: float = 30.0
+
+
+def read_imap(account: ImapAccount, deal: Deal) -> int:
+    """Deal with each unseen mail, and flag it as seen; returns how many.
+
+    Raises:
+        MailboxUnavailable: the server cannot be reached, its certificate is wrong, or it refuses.
+    """
+    try:
+        with _logged_in(account) as session:
+            return _read_unseen(session, account.folder, deal)
+    except (imaplib.IMAP4.error, OSError) as exc:
+        text = str(exc).replace(account.password, "***") if account.password else str(exc)
+        raise MailboxUnavailable(f"{account.host}:{account.port}: {text or type(exc).__name__}") from exc
+
+
+@contextmanager
+def _logged_in(account: ImapAccount) -> Iterator[imaplib.IMAP4_SSL]:
+    context = ssl.create_default_context(cafile=account.cafile)
+    with imaplib.IMAP4_SSL(account.host, account.port, ssl_context=context, timeout=account.timeout) as session:
+        session.login(account.user, account.password)
+        yield session
+
+
+def _read_unseen(session: imaplib.IMAP4_SSL, folder: str, deal: Deal) -> int:
+    quoted = folder.replace("\\", "\\\\").replace('"', '\\"')
+    _expect_ok(session.select(f'"{quoted}"'))
+    [found] = _expect_ok(session.uid("SEARCH", "UNSEEN"))[:1] or [b""]
+    uids = found.split() if isinstance(found, bytes) and _UIDS.fullmatch(found) else []
+    count = 0
+    for uid in uids:
+        # PEEK: the mail stays unseen until it was dealt with. Of an enormous one the front is enough.
+        answer = _expect_ok(session.uid("FETCH", uid.decode(), f"(BODY.PEEK[]<0.{MAX_OCTETS}>)"))
+        raw = next((part[1] for part in answer if isinstance(part, tuple)), None)
+        if raw is None:
+            continue  # removed meanwhile
+        deal(raw)
+        count += 1
+        _expect_ok(session.uid("STORE", uid.decode(), "+FLAGS.SILENT", r"(\Seen)"))
+    return count
+
+
+def _expect_ok(answer: tuple[str, Sequence[object]]) -> Sequence[object]:
+    status, data = answer
+    if status != "OK":
+        raise imaplib.IMAP4.error(f"the server said {status}: {data[0]!r}" if data else f"the server said {status}")
+    return data

@@ -1,0 +1,1 @@
+"""``outbox_drain``, ``outbox_status`` and what operators need."""
