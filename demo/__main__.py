@@ -1,6 +1,6 @@
 """``python -m demo``: tell the story and end; ``python -m demo --stay``: serve until Ctrl-C.
 
-Exit code 0: the mail arrived exactly once. 1: it was lost or doubled, or the service did not start.
+Exit code 0: every mail arrived exactly once. 1: one was lost or doubled, or the service did not start.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 from demo import RELAY
 from demo.display import Display
+from demo.outage import Outage
 from demo.processes import ProcessFailed, Service
 from demo.records import LogFile
 from demo.stay import stay
@@ -72,7 +73,8 @@ def _run(options: argparse.Namespace, folder: Path, relay: ScriptedServer, displ
             "60, 120, 240, 300, 300 s become 3, 6, 12, 15, 15 s.",
         )
         service.manage("migrate", "--verbosity", "0")
-        return 0 if Story(service, relay, zone, log, display).tell() else 1
+        told = Story(service, relay, zone, log, display).tell()
+        return 0 if told and Outage(service, zone, display).tell() else 1
     finally:
         log.close()
 

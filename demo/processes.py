@@ -32,18 +32,19 @@ class Service:
     folder: Path
     environment: Mapping[str, str]
 
-    def manage(self, *arguments: str) -> None:
-        """Run a ``manage.py`` command to its end."""
+    def manage(self, *arguments: str) -> str:
+        """Run a ``manage.py`` command to its end; return what it printed."""
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(command, cwd=ROOT, env=self._environment(), capture_output=True, text=True, check=False)  # noqa: S603 - our own command
         if done.returncode:
             raise ProcessFailed(f"manage.py {arguments[0]} failed:\n{done.stderr[-2000:]}")
+        return done.stdout
 
     @contextmanager
     def web(self, port: int) -> Iterator[str]:
         """Run the web server; yield its URL. Port 0 takes a free one."""
         command = ["manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
-        with self._running("web", command, ready=r"Starting development server at (http://\S+)/") as url:
+        with self._running("web", command, ready=r"Starting (?:WSGI )?development server at (http://\S+)/") as url:
             yield url
 
     @contextmanager
@@ -54,7 +55,18 @@ class Service:
             yield
 
     @contextmanager
+    def drain(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the outbox's worker that needs no broker; its output goes to a file of that name."""
+        with self._started(name, ["manage.py", "outbox_drain", "--forever", "--json"]) as (process, _):
+            yield process
+
+    @contextmanager
     def _running(self, name: str, command: list[str], *, ready: str) -> Iterator[str]:
+        with self._started(name, command) as (process, output):
+            yield _wait_until_ready(process, output, ready)
+
+    @contextmanager
+    def _started(self, name: str, command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
         output = self.folder / f"{name}.log"
         with output.open("wb") as file:
             process = subprocess.Popen(  # noqa: S603 - our own command
@@ -67,7 +79,7 @@ class Service:
                 start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops its processes in order
             )
         try:
-            yield _wait_until_ready(process, output, ready)
+            yield process, output
         finally:
             _stop(process)
 

@@ -13,6 +13,8 @@ from e_commerce_api.settings import LOGGING
 
 EMAIL_BACKEND = EMAIL_OUTBOX_BACKEND = "demo.dns.BackendWithDemoDns"
 
+EMAIL_OUTBOX_LEASE, EMAIL_OUTBOX_HEARTBEAT = 3.0, 1.0  # seconds, instead of two minutes and half of one
+
 CELERY_BEAT_MAX_LOOP_INTERVAL = 0.2  # seconds; how soon the embedded beat notices that it is to stop
 
 LOGGING["formatters"]["json"] = {"()": "demo.records.JsonFormatter"}
