@@ -7,7 +7,9 @@ from uuid import UUID
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.utils import timezone
 
+from robust_email.outbox import admin
 from robust_email.outbox.models import OutboxMessage, OutboxRelay
 from robust_email.outbox.states import State
 from tests.outbox.admin.conftest import DASHBOARD, EVERYTHING, list_url, mail_url, make_attempt, make_mail, new_user
@@ -230,3 +232,29 @@ def test_the_doctor_examines_the_relay(operator: Client, settings: Settings, rel
     assert relay_of_project.accepted == []
     settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
     assert "speaks to no server" in operator.post(DASHBOARD + "doctor/", {"alias": "default"}).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("state", "trouble", "words"),
+    [
+        (State.ACCEPTED, None, "All is well"),
+        (State.DEAD, None, "Some mail waits for a person"),
+        (State.DEAD, "down", "1 relay not in service"),
+        (State.DEAD, "misconfigured", "Somebody should look at this now"),
+    ],
+)
+def test_the_verdict_on_the_whole(state: State, trouble: str | None, words: str, operator: Client) -> None:
+    """The dashboard begins with the worst that is to be said."""
+    make_mail(state)
+    if trouble is not None:
+        OutboxRelay.objects.create(name="default", trouble=trouble, since=timezone.now(), ask_again_at=timezone.now())
+    assert words in operator.get(DASHBOARD).content.decode()
+
+
+def test_an_action_ends_at_its_limit(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An action on all mails of a list changes so many and says that there are more."""
+    monkeypatch.setattr(admin, "AT_ONCE", 2)
+    rows = [make_mail(State.DEAD) for _ in range(3)]
+    asked = {"action": "resend", "_selected_action": [str(row.pk) for row in rows]}
+    assert "Only the first 2" in operator.post(list_url(), asked, follow=True).content.decode()
+    assert OutboxMessage.objects.filter(state=State.DEAD).count() == 1
