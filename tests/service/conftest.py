@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import django
 import pytest
 from allauth.account.models import EmailAddress
 from django.core.cache import cache
@@ -23,12 +24,23 @@ BACKEND = "authentication.core.email_backend.RobustSMTPEmailBackend"
 """pytest-django puts Django's outbox in its place; the relay fixture puts it back."""
 
 
+def point_at(settings: Settings, host: str, port: int, backend: str = BACKEND) -> None:
+    """Let mail be handed over there, in the words of the Django that is installed."""
+    if django.VERSION >= (6, 1):
+        own = {"timeout": 5, "connection_retry_delay": 0} if backend == BACKEND else {"timeout": 5}
+        settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": {"host": host, "port": port, **own}}}
+        return
+    settings.EMAIL_BACKEND = settings.EMAIL_OUTBOX_BACKEND = backend
+    settings.EMAIL_HOST, settings.EMAIL_PORT = host, port
+    settings.EMAIL_USE_TLS = settings.EMAIL_USE_SSL = False
+    settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = ""
+    settings.EMAIL_TIMEOUT, settings.EMAIL_CONNECTION_RETRY_DELAY = 5, 0
+
+
 @pytest.fixture(autouse=True)
 def quick_settings(settings: Settings) -> None:
     """Retry at once, and give up soon: no test waits for a schedule."""
     settings.EMAIL_OUTBOX_RETRY_SCHEDULE = [0, 0, 0, 0, 0]
-    settings.EMAIL_CONNECTION_RETRY_DELAY = 0
-    settings.EMAIL_TIMEOUT = 5
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     settings.EMAIL_OUTBOX_WAKEUP = "none"
@@ -41,11 +53,7 @@ def relay(smtp_faults: ServerFactory, settings: Settings) -> Callable[..., Scrip
 
     def start(*faults: Fault, **fields: object) -> ScriptedServer:
         server = smtp_faults(*faults, **fields)
-        settings.EMAIL_BACKEND = settings.EMAIL_OUTBOX_BACKEND = BACKEND
-        settings.EMAIL_HOST = server.host
-        settings.EMAIL_PORT = server.port
-        settings.EMAIL_USE_TLS = settings.EMAIL_USE_SSL = False
-        settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = ""
+        point_at(settings, server.host, server.port)
         return server
 
     return start

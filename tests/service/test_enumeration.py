@@ -161,7 +161,7 @@ def test_v03_guessing_a_code_looks_the_same_where_there_is_nobody(customer: User
 @pytest.mark.parametrize(
     "name", ["account_signup", "account_reset_password", "account_confirm_email", "account_reset_password_from_key"]
 )
-def test_v05_a_missing_url_is_refused_at_start(settings: Settings, name: str) -> None:
+def test_v05_a_missing_url_is_refused_at_start(db: None, settings: Settings, name: str) -> None:
     """Without one of the frontend's URLs some addresses would be answered by a 500: the checks fail before."""
     settings.HEADLESS_FRONTEND_URLS = {**settings.HEADLESS_FRONTEND_URLS}
     del settings.HEADLESS_FRONTEND_URLS[name]

@@ -20,6 +20,7 @@ from authentication.verification.services import mail_customer
 from authentication.verification.tasks import MAIL_TASK, MailNotAccepted, _hand_over, send_verification_email
 from robust_email.outbox.states import State
 from robust_email.testing import At, Close, Fault, Reply, ScriptedServer
+from tests.service.conftest import point_at
 from tests.service.customers import ADDRESS
 
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ def rolled_back(relay: Relay, settings: Settings) -> Relay:
 
     def start(*faults: Fault, **fields: object) -> ScriptedServer:
         server = relay(*faults, **fields)
-        name, value = INSTRUCTION_1.split(" = ")
-        setattr(settings, name, value.strip("'"))
-        settings.EMAIL_OUTBOX_BACKEND = settings.EMAIL_BACKEND  # settings.py has that line
+        point_at(settings, server.host, server.port, INSTRUCTION_1.split("'")[1])
         return server
 
     return start

@@ -29,6 +29,7 @@ from robust_email.outbox.services.claims import claim
 from robust_email.outbox.services.operating import cancel
 from robust_email.outbox.states import State
 from robust_email.testing import At, Close, Extensions, Fault, Reply, ScriptedServer, TakeThenClose
+from tests.service.conftest import point_at
 from tests.service.customers import ADDRESS, Device, mails
 
 if TYPE_CHECKING:
@@ -140,14 +141,14 @@ def test_a_mail_in_doubt_comes_again_as_the_same_octets(mail: OutboxMessage, rel
 def test_v04_a_relay_that_is_away_costs_a_registration_nothing(relay: Relay, settings: Settings) -> None:
     """SMTP is not spoken in the request: the answer is the usual one, the row waits, and the mail comes later."""
     server = relay()
-    settings.EMAIL_PORT = 1
+    point_at(settings, server.host, 1)
     assert Device().sign_up().status_code == 401
     (mail,) = mails()
     with pytest.raises(MailNotAccepted):
         run(mail)
     mail.refresh_from_db()
     assert mail.state == State.QUEUED, "an outage uses up no retry: the row still waits"
-    settings.EMAIL_PORT = server.port
+    point_at(settings, server.host, server.port)
     assert run(mail)["status"] == "success"
 
 
