@@ -13,6 +13,7 @@ from robust_email.doctor.causes import CAUSES
 from robust_email.observability.metrics import METRICS
 from robust_email.outbox import conf as outbox_conf
 from robust_email.outbox import signals as outbox_signals
+from robust_email.outbox.models import OutboxRelay
 from robust_email.outbox.states import State
 from robust_email.smtp import errors
 from robust_email.smtp.protocol.states import SessionState
@@ -118,6 +119,30 @@ def test_the_life_of_a_row() -> None:
     """The outbox page has a row for each state."""
     page = (REFERENCE / "outbox.md").read_text("utf-8")
     assert all(f"\n| `{state.value}` |" in page for state in State)
+
+
+def test_the_runbook_knows_each_state() -> None:
+    """Whoever is on duty finds a row for the state he sees, of a mail and of a relay."""
+    page = (DOCS / "how-to" / "runbook.md").read_text("utf-8")
+    assert [state.value for state in State if f"\n| `{state.value}` |" not in page] == []
+    assert [trouble.value for trouble in OutboxRelay.Trouble if f"\n| `{trouble.value}` |" not in page] == []
+
+
+def test_each_alert_says_what_to_do() -> None:
+    """The table of alerts has a row per rule, and no other."""
+    page = (DOCS / "how-to" / "watch.md").read_text("utf-8")
+    rules = re.findall(r"- alert: (\w+)", (ROOT / "deploy" / "alerts.yml").read_text("utf-8"))
+    assert sorted(re.findall(r"^\| `(Email\w+)` \|", page, re.MULTILINE)) == sorted(rules)
+
+
+def test_each_threat_to_accounts_has_a_test() -> None:
+    """A number in the table is a number in the name of a test, and the other way round."""
+    page = (DOCS / "explanation" / "accounts.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| V")]
+    listed = {int(number) for row in rows for number in re.findall(r"V(\d+)", row)}
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "tests" / "service").glob("test_*.py"))
+    names = " ".join(re.findall(r"def (test_v\d\w*)", sources))
+    assert listed == {int(number) for number in re.findall(r"_v(\d\d)(?=_)", names)}
 
 
 def test_findings() -> None:
