@@ -102,6 +102,15 @@ def test_phases_fill_the_time(relay: ScriptedServer, counted: CollectorRegistry)
     assert 0 < phases <= found.value("submission_seconds_sum")
 
 
+def test_a_large_mail_has_a_time_for_its_body(relay: ScriptedServer, counted: CollectorRegistry) -> None:
+    """Writing what the kernel does not take at once is a phase of its own, before the wait for the final reply."""
+    send_mail("hi", 200_000 * "there is more of it\n", "shop@example.org", ["ann@example.net"])
+    found = scrape(counted)
+    assert found.value("phase_seconds_count", phase="body") == 1
+    assert found.value("phase_seconds_count", phase="await-final") == 1
+    assert found.value("phase_seconds_sum", phase="body") > 0
+
+
 def test_phases_under_tls(
     smtp_faults: ServerFactory, smtp_certs: CertificateAuthority, counted: CollectorRegistry
 ) -> None:
