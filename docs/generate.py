@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facts import diagram, dialogue, failures, kit, modules, options, relays, rows, watching
+from facts import diagram, dialogue, failures, kit, modules, options, relays, rows, suppressed, watching
 from facts.markdown import NOTICE, ROOT
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "findings": kit.findings_page,
     "providers": relays.page,
     "modules": modules.page,
+    "suppression": suppressed.page,
 }
 README_TABLES: dict[str, Callable[[], str]] = {
     "settings": options.readme_table,

@@ -17,6 +17,7 @@ from robust_email.observability.metrics import METRICS
 from robust_email.outbox import checks as outbox_checks
 from robust_email.outbox import signals as outbox_signals
 from robust_email.smtp import events
+from robust_email.suppression import checks as suppression_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +130,8 @@ With `"robust_email"` in `INSTALLED_APPS`, `manage.py check` looks at every mail
 settings and nothing else: no name is looked up and no connection opened.
 
 {table(("Id", "Kind", "Meaning"), rows)}
-The ids of the outbox need `"robust_email.outbox"` in `INSTALLED_APPS`.
+The ids of the outbox and of suppression need `"robust_email.outbox"` and `"robust_email.suppression"` in
+`INSTALLED_APPS`.
 
 `robust_email.W005` is a check for deployment (`manage.py check --deploy`). To silence one that does not apply, use
 Django's [`SILENCED_SYSTEM_CHECKS`](https://docs.djangoproject.com/en/5.2/ref/settings/#silenced-system-checks).
@@ -138,9 +140,9 @@ Django's [`SILENCED_SYSTEM_CHECKS`](https://docs.djangoproject.com/en/5.2/ref/se
 
 def checks_() -> Iterator[tuple[str, str]]:
     """Yield each check's id with its meaning, from the tables in the modules' docstrings."""
-    for module in (checks, outbox_checks):
+    for module in (checks, outbox_checks, suppression_checks):
         for line in (module.__doc__ or "").replace("``", "`").splitlines():
-            if found := re.match(r"(robust_email(?:_outbox)?\.[EW]\d{3})\s+(.+)", line):
+            if found := re.match(r"(robust_email(?:_\w+)?\.[EW]\d{3})\s+(.+)", line):
                 yield found[1], found[2]
 
 

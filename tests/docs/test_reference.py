@@ -17,13 +17,15 @@ from robust_email.outbox.models import OutboxRelay
 from robust_email.outbox.states import State
 from robust_email.smtp import errors
 from robust_email.smtp.protocol.states import SessionState
+from robust_email.suppression import conf as suppression_conf
+from robust_email.suppression.management.commands.email_bounces import PASSWORD_VARIABLE
 from tests.docs.pages import DOCS, ROOT, pages
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 REFERENCE = DOCS / "reference"
-CHECKS = [ROOT / "src" / "robust_email" / name for name in ("checks.py", "outbox/checks.py")]
+CHECKS = [ROOT / "src" / "robust_email" / name for name in ("checks.py", "outbox/checks.py", "suppression/checks.py")]
 SOURCES = [path.read_text(encoding="utf-8") for path in (ROOT / "src" / "robust_email").rglob("*.py")]
 
 
@@ -54,7 +56,10 @@ def test_settings() -> None:
     outbox = {option.setting for option in outbox_conf.OPTIONS.values()}
     rows = (REFERENCE / "outbox.md").read_text("utf-8")
     assert set(re.findall(r"^\| `(EMAIL_\w+)`", rows, re.MULTILINE)) == outbox
-    known = {"EMAIL_BACKEND", *ours, *outbox}
+    suppression = {option.setting for option in suppression_conf.OPTIONS.values()}
+    rows = (REFERENCE / "suppression.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(EMAIL_\w+)`", rows, re.MULTILINE)) == suppression
+    known = {"EMAIL_BACKEND", PASSWORD_VARIABLE, *ours, *outbox, *suppression}
     named = {name for each in pages() for name in re.findall(r"(?<![A-Z_])EMAIL_[A-Z_]*[A-Z]", each.read_text("utf-8"))}
     assert named - known == set()
 

@@ -1,4 +1,9 @@
-"""System check of suppression: ``robust_email_suppression.E001``, a setting is wrong. The database is not asked."""
+"""System check of suppression. The database is not asked.
+
+=============================  ==============================================================
+robust_email_suppression.E001  a setting is wrong, or a return path has no room for a token
+=============================  ==============================================================
+"""
 
 from __future__ import annotations
 
