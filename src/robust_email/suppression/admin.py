@@ -118,12 +118,12 @@ class SuppressedAddressAdmin(Admin):
                 date_format(each.noted_at, "Y-m-d H:i:s"),
                 Source(each.source).label,
                 each.status,
-                each.effect,
+                Effect(each.effect).label,
                 each.detail,
             )
             for each in selectors.evidence_about(row.digest)[:100]
         )
-        return format_html_join("", "<div>{} {} {} {} {}</div>", lines)
+        return format_html_join("", "<div>{}: {} {} {} ({})</div>", lines)
 
     def save_model(self, request: HttpRequest, obj: SuppressedAddress, form: Any, change: bool) -> None:  # noqa: ANN401, ARG002, FBT001 - Django's
         """Suppress, with whose decision it was."""

@@ -28,7 +28,7 @@ _RETURNED_TYPES: Final = frozenset(
 )
 _FEEDBACK_TYPE: Final = "message/feedback-report"
 _ACTIONS: Final = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
-_COMPLAINTS: Final = frozenset({"abuse", "fraud", "virus", "other", "opt-out", "opt-out-list"})
+_COMPLAINTS: Final = frozenset({"abuse", "fraud", "opt-out", "opt-out-list"})
 _STATUS: Final = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?![.\d])")
 _SMTP_DIAGNOSTIC: Final = re.compile(
     r"\s*smtp\s*;\s*(?:\d{3}[ -])?\s*([245]\.\d{1,3}\.\d{1,3})(?![.\d])", re.IGNORECASE

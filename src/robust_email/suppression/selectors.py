@@ -14,7 +14,7 @@ from robust_email.outbox.states import State
 from robust_email.smtp import InvalidAddress
 from robust_email.suppression.addresses import digest_of
 from robust_email.suppression.conf import suppression_settings
-from robust_email.suppression.models import SuppressedAddress, SuppressionEvidence
+from robust_email.suppression.models import Reason, SuppressedAddress, SuppressionEvidence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -54,7 +54,7 @@ def suppressed(asked: Collection[Asked]) -> Mapping[Asked, str]:
     reasons: dict[str, str] = {}
     for start in range(0, len(wanted), CHUNK):
         for row in active().filter(digest__in=wanted[start : start + CHUNK]):
-            reasons[row.digest] = " ".join(filter(None, ("suppressed:", row.reason, row.status)))
+            reasons[row.digest] = " ".join(filter(None, ("suppressed:", Reason(row.reason).label, row.status)))
     return {each: reasons[digest] for each, digest in digests.items() if digest in reasons}
 
 
