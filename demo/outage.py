@@ -6,9 +6,10 @@ worker died are held (``in_doubt="hold"``): a person looks into the relay's log 
 
 from __future__ import annotations
 
-import json
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,12 +39,8 @@ for message in messages:
     message.outbox_options = {{"kind": "order", "in_doubt": "hold"}}
 get_connection("robust_email.outbox.backend.OutboxEmailBackend").send_messages(messages)
 """
-_LOOK: Final = """
-import json
-from robust_email.outbox.models import OutboxMessage, OutboxRelay
-rows = OutboxMessage.objects.filter(kind="order").values_list("id", "message_id", "state")
-print(json.dumps({"away": OutboxRelay.objects.exists(), "rows": [[str(key), id_, state] for key, id_, state in rows]}))
-"""
+_ROWS: Final = "SELECT id, message_id, state FROM robust_email_outbox_outboxmessage WHERE kind = 'order'"
+_AWAY: Final = "SELECT name FROM robust_email_outbox_outboxrelay"
 
 
 class Outage:
@@ -67,7 +64,7 @@ class Outage:
         service.manage("shell", "-c", _WRITE)
         show.step(f"send_messages() wrote {MAILS} rows and returned; no network was asked")
         with service.drain("first") as worker:
-            self._until(lambda: bool(self._look()["away"]))
+            self._until(lambda: bool(self._ask(_AWAY)))
             show.step("one attempt found the relay away; its mails wait for it, and none has used up a retry")
             with ScriptedServer(Script(host_name=RELAY), port=self._port) as relay:
                 show.chapter("The relay is back, and the worker is killed in the middle")
@@ -83,7 +80,7 @@ class Outage:
         with service.drain("second"):
             show.chapter("Another worker goes on")
             self._until(lambda: not self._waiting())
-            doubtful = {key: id_ for key, id_, state in self._look()["rows"] if state == "in-doubt"}
+            doubtful = {key: id_ for key, id_, state in self._ask(_ROWS) if state == "in-doubt"}
             show.step(
                 f"all others are accepted; {len(doubtful)} were at their end of data when the worker died: they are in "
                 "doubt, and held"
@@ -102,7 +99,7 @@ class Outage:
         return self._judge(relay)
 
     def _judge(self, relay: ScriptedServer) -> bool:
-        states = Counter(state for _, _, state in self._look()["rows"])
+        states = Counter(state for _, _, state in self._ask(_ROWS))
         copies = Counter(message.message_id for message in relay.accepted)
         good = states == {"accepted": MAILS} and len(copies) == MAILS and set(copies.values()) == {1}
         words = "Every mail arrived once: none lost, none doubled" if good else f"The rows say {dict(states)}"
@@ -111,12 +108,13 @@ class Outage:
         )
         return good
 
-    def _look(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._service.manage("shell", "-c", _LOOK).splitlines()[-1])
-        return found
+    def _ask(self, query: str) -> list[Any]:
+        """Look into the service's database, which is faster than to start Django for it."""
+        with closing(sqlite3.connect(self._service.folder / "database.sqlite3", timeout=10)) as database:
+            return database.execute(query).fetchall()
 
     def _waiting(self) -> bool:
-        return any(state in {"queued", "claimed", "data-started"} for _, _, state in self._look()["rows"])
+        return any(state in {"queued", "claimed", "data-started"} for _, _, state in self._ask(_ROWS))
 
     @staticmethod
     def _until(condition: Callable[[], bool]) -> None:
