@@ -22,7 +22,7 @@ from robust_email.smtp.admission import NotAdmitted
 from robust_email.smtp.governor import Wait
 
 if TYPE_CHECKING:
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
     from robust_email.testing import ScriptedServer
 
@@ -47,7 +47,7 @@ def test_a_relay_that_holds_back_is_asked_again_when_it_said(caplog: pytest.LogC
 
 
 @pytest.mark.django_db(transaction=True)
-def test_mail_over_the_limit_stays_in_the_outbox(smtp_server: ScriptedServer, settings: SettingsWrapper) -> None:
+def test_mail_over_the_limit_stays_in_the_outbox(smtp_server: ScriptedServer, settings: Settings) -> None:
     """Two of three go, the one of high priority among them; the third waits, its retries untouched."""
     store_of.cache_clear()
     settings.EMAIL_HOST, settings.EMAIL_PORT = smtp_server.host, smtp_server.port

@@ -24,7 +24,7 @@ from robust_email.testing import At, Fault, Reply, Script, ScriptedServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def _fresh() -> Iterator[None]:
 
 
 @pytest.fixture
-def backend(settings: SettingsWrapper) -> Callable[..., RobustSMTPEmailBackend]:
+def backend(settings: Settings) -> Callable[..., RobustSMTPEmailBackend]:
     """Build a backend for a server, by settings."""
 
     def build(server: ScriptedServer, **given: object) -> RobustSMTPEmailBackend:

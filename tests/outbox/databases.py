@@ -77,5 +77,6 @@ def empty(alias: str) -> None:
     from robust_email.outbox import models
 
     held: list[type[Model]] = [models.OutboxRecipient, models.SubmissionAttempt, models.OutboxMessage]
-    for model in (*held, models.OutboxRelay, models.SubmissionTally, models.TallyMark):
+    others: list[type[Model]] = [models.OutboxRelay, models.SubmissionTally, models.TallyMark]
+    for model in (*held, *others):
         model._base_manager.using(alias).all()._raw_delete(alias)
