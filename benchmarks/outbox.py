@@ -166,8 +166,8 @@ def measure(*, quick: bool) -> dict[str, Any] | None:
         bench = _Bench(server.url, broker, Path(name))
         result: dict[str, Any] = {"throughput": [], "latency": []}
         for rtt in (50,) if quick else (0, 50):
-            result["throughput"] += bench.throughput(rtt, rounds=1 if quick else 3, share=0.3 if quick else 1.0)
-            result["latency"] += [] if quick else bench.latency(rtt, mails=15)
+            result["throughput"] += bench.throughput(rtt, rounds=1 if quick else 2, share=0.3 if quick else 1.0)
+            result["latency"] += [] if quick else bench.latency(rtt, mails=9)
         result |= outbox_growth.measure(_Bench(growing.url, broker, Path(name)).database, Path(name), quick=quick)
         return result
 
