@@ -69,6 +69,20 @@ def test_a_mail_that_could_not_be_dealt_with_stays_new(maildir: Path) -> None:
     assert [path.name for path in (maildir / "new").iterdir()] == ["1.host"]
 
 
+def test_two_readers_of_a_maildir(maildir: Path) -> None:
+    """A mail that another reader took meanwhile is no error, and the next one is dealt with."""
+    for name in ("1.host", "2.host"):
+        (maildir / "new" / name).write_bytes(b"hi")
+    dealt: list[bytes] = []
+
+    def deal(raw: bytes) -> None:
+        dealt.append(raw)
+        (maildir / "new" / f"{len(dealt)}.host").rename(maildir / "cur" / f"{len(dealt)}.host:2,S")
+
+    assert mailboxes.read_maildir(maildir, deal) == 2
+    assert len(dealt) == 2
+
+
 def test_what_is_no_maildir(tmp_path: Path) -> None:
     """A folder without new and cur is an error of the command's."""
     with pytest.raises(CommandError, match="no Maildir"):

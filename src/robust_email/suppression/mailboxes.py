@@ -11,7 +11,7 @@ import os
 import re
 import ssl
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -49,7 +49,8 @@ def read_maildir(path: Path, deal: Deal) -> int:
             continue  # another reader was faster
         deal(raw)
         count += 1
-        (fresh / name).rename(seen / f"{name}:2,S")
+        with suppress(FileNotFoundError):  # another reader was as fast
+            (fresh / name).rename(seen / f"{name.partition(':')[0]}:2,S")
     return count
 
 
