@@ -68,7 +68,7 @@ class SuppressedAddress(models.Model):
         return f"{masked(self.address) or self.digest[:12]} ({' '.join(filter(None, (self.reason, self.status)))})"
 
 
-class AppendOnly(models.QuerySet["SuppressionEvidence"]):
+class EvidenceIsKept(models.QuerySet["SuppressionEvidence"]):
     """Rows are added, and never changed."""
 
     def update(self, **_: object) -> int:
@@ -95,7 +95,7 @@ class SuppressionEvidence(models.Model):
     detail = models.CharField(max_length=TEXT_LENGTH, blank=True)
     """The relay's words or a person's; addresses are masked."""
 
-    objects = AppendOnly.as_manager()
+    objects = EvidenceIsKept.as_manager()
 
     class Meta:
         """In the order it came."""
