@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage, get_connection
+from django.test import override_settings
 from django.utils import timezone
 
 from robust_email.outbox import enqueue
@@ -96,11 +97,12 @@ def test_s31_a_complaint_without_its_recipient(mailed: Mailed) -> None:
         bounce(message_id=""),
         bounce(group(BOB)),
         bounce(group("ann@example.org")),
+        bounce(group("ann@@example.net")),
         bounce(to="bounces+aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@shop.example", message_id="<x@y>"),
         complaint(message_id="<invented@shop.example>"),
         complaint(rcpt=f"Original-Rcpt-To: {BOB}\n"),
     ],
-    ids=["id", "no id", "another's", "another domain", "token", "complaint", "complaint about another"],
+    ids=["id", "no id", "another's", "another domain", "no address", "token", "complaint", "complaint about another"],
 )
 def test_s31_a_forged_report_is_not_believed(mailed: Mailed, forged: bytes) -> None:
     """S31: a report about no mail of ours, or about somebody whom that mail was not for, changes nothing."""
@@ -248,6 +250,16 @@ def test_a_wrong_setting_is_named(settings: Settings, name: str, value: object) 
     setattr(settings, f"EMAIL_SUPPRESSION_{name}", value)
     with pytest.raises(ImproperlyConfigured, match=f"EMAIL_SUPPRESSION_{name} must be"):
         suppression_settings()
+
+
+def test_without_an_outbox_the_app_refuses_to_load() -> None:
+    """The app says what it needs as soon as Django starts."""
+    apps = ["django.contrib.contenttypes", "django.contrib.auth", "robust_email", "robust_email.suppression"]
+    with (
+        pytest.raises(ImproperlyConfigured, match=r"needs robust_email\.outbox"),
+        override_settings(INSTALLED_APPS=apps),
+    ):
+        pass
 
 
 # -- what is kept

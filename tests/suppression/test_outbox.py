@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.core.mail import EmailMessage, send_mail
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from robust_email.outbox import enqueue, gate
 from robust_email.outbox.dispatch import run_batch, run_one
 from robust_email.outbox.models import OutboxMessage, OutboxRecipient, SubmissionAttempt
-from robust_email.outbox.services import operating
+from robust_email.outbox.services import claims, operating
+from robust_email.outbox.services.withholding import withhold
 from robust_email.outbox.signals import settled
 from robust_email.suppression.models import SuppressedAddress
 from robust_email.suppression.services import lift, suppress
@@ -157,3 +158,29 @@ def test_a_mail_that_is_not_ours_any_more_is_left_alone(relay: ScriptedServer, m
     assert run_one(row.pk) is None
     assert OutboxMessage.objects.get().state == "claimed"
     assert OutboxRecipient.objects.get().standing == "pending"
+
+
+def test_while_the_database_is_away_nothing_is_handed_over(relay: ScriptedServer) -> None:
+    """If a refusal cannot be written down, it is tried again; who has to end meanwhile hands over nothing of it."""
+    suppress(ANN)
+    enqueue(EmailMessage("Hi", "there", "shop@example.org", [ANN, BOB]))
+    claim = claims.claim(1)
+    away = [True, False]
+
+    def unreachable(execute: Callable[..., object], sql: str, *rest: object) -> object:
+        if sql.startswith("UPDATE") and away.pop(0):
+            raise OperationalError("the database is away")
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(unreachable):
+        left, ended = withhold(claim, lambda: True)
+    assert (left.rows, ended) == ((), [])
+    assert OutboxRecipient.objects.filter(standing="pending").count() == 2
+    for row in claim.recipients.values():
+        for to in row:
+            to.standing = "pending"
+    away[:] = [True, False]
+    with connection.execute_wrapper(unreachable):
+        left, ended = withhold(claim, lambda: False)
+    assert (len(left.rows), ended) == (1, [])
+    assert OutboxRecipient.objects.get(standing="refused").address == ANN

@@ -114,7 +114,7 @@ def test_a_return_path_that_cannot_be(settings: Settings, path: str | None) -> N
         bounce_address(ANN)
     found = [message.id for message in check_suppression()]
     assert found == ([] if path is None else ["robust_email_suppression.E001"])
-    assert check_suppression in checks.registry.get_checks()
+    assert "check_suppression" in {getattr(check, "__name__", "") for check in checks.registry.get_checks()}
 
 
 def test_only_a_mailbox_has_a_bounce_address() -> None:
