@@ -10,6 +10,7 @@ is for callers who want more than that. Start reading at ``dispatch.run_batch``:
 ``selectors``        reads, none of which walks the accepted mails
 ``dispatch``         one row or one batch: claimed, submitted outside any transaction, settled
 ``handover``         a claimed row through a backend of any kind
+``gate``             who may keep a recipient from being offered to a relay (suppression does)
 ``wakeup``           telling a worker; a hint, since the row is the truth
 ``dashboard``        the admin's pages; ``admin`` and ``health`` are what a project meets of it
 ===================  ==================================================================================================

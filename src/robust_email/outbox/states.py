@@ -25,7 +25,7 @@ class State(TextChoices):
     PARTLY = "partly"
     """For some it did; the others were refused or given up."""
     REFUSED = "refused"
-    """For none, for good."""
+    """For none, for good: the relay refused them, or they are suppressed and were not offered."""
     DEAD = "dead"
     """Given up: the schedule is used up, the row malformed, or it killed its workers. A person may queue it again."""
     IN_DOUBT = "in-doubt"
