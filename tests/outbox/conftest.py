@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connections
 
-from robust_email import _compat
 from tests.outbox import databases
 
 if TYPE_CHECKING:
@@ -19,20 +17,6 @@ if TYPE_CHECKING:
     from robust_email.testing import ScriptedServer
 
 DATABASES = ("sqlite", "postgres", "mariadb")
-
-# Django 6.1 warns of EMAIL_* settings and get_connection(), which projects use until 2028, and so do these tests;
-# its own way is in test_mailers.py.
-LEGACY = (r"ignore:The EMAIL_\w+ setting is deprecated", r"ignore:.*get_connection\(\).*", r"ignore:.*'connection'.*")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of this folder be a project that has not moved to MAILERS yet."""
-    if not _compat.HAS_MAILERS:
-        return
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            for warning in LEGACY:
-                item.add_marker(pytest.mark.filterwarnings(warning))
 
 
 @pytest.fixture(scope="session")

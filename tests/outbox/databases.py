@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,10 +74,7 @@ def url_of_sqlite(folder: Path) -> str:
 
 
 def empty(alias: str) -> None:
-    """Remove all rows."""
-    from robust_email.outbox import models
-
-    held: list[type[Model]] = [models.OutboxRecipient, models.SubmissionAttempt, models.OutboxMessage]
-    others: list[type[Model]] = [models.OutboxRelay, models.SubmissionTally, models.TallyMark]
-    for model in (*held, *others):
-        model._base_manager.using(alias).all()._raw_delete(alias)
+    """Remove all rows; those of suppression too, which learns of refusals and keeps them in the default database."""
+    for label, database in (("robust_email_outbox", alias), ("robust_email_suppression", DEFAULT_DB_ALIAS)):
+        for model in reversed(list(apps.get_app_config(label).get_models())):
+            model._base_manager.using(database).all()._raw_delete(database)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from robust_email import _compat
 from robust_email.outbox import enqueue
 from robust_email.outbox.dispatch import run_one
 from robust_email.outbox.models import OutboxMessage
@@ -19,18 +17,6 @@ if TYPE_CHECKING:
     from pytest_django import Settings
 
     from robust_email.testing import ScriptedServer
-
-LEGACY = (r"ignore:The EMAIL_\w+ setting is deprecated", r"ignore:.*get_connection\(\).*", r"ignore:.*'connection'.*")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of this folder be a project that has not moved to MAILERS yet."""
-    if not _compat.HAS_MAILERS:
-        return
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            for warning in LEGACY:
-                item.add_marker(pytest.mark.filterwarnings(warning))
 
 
 @pytest.fixture
