@@ -30,7 +30,12 @@ if not services.services_are_required():
 # Django 6.1 warns of EMAIL_* settings and get_connection(), which projects use until 2028, and so do the tests in these
 # folders. Its own way is tested beside them (tests/outbox/test_mailers.py).
 NOT_YET_MOVED_TO_MAILERS = tuple(Path(__file__).with_name(name) for name in ("governor", "outbox", "suppression"))
-LEGACY = (r"ignore:The EMAIL_\w+ setting is deprecated", r"ignore:.*get_connection\(\).*", r"ignore:.*'connection'.*")
+LEGACY = (
+    r"ignore:The EMAIL_\w+ setting is deprecated",
+    r"ignore:.*get_connection\(\).*",
+    r"ignore:.*'connection'.*",
+    r"ignore:Directly creating EmailBackend instances is deprecated",
+)
 
 MARK_OF_FIXTURE = {
     "redis_url": "redis",
