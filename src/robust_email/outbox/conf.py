@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Annotated, Any, Final, get_args, get_type_hints
+from typing import Annotated, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -17,6 +17,7 @@ from django.core.signals import setting_changed
 from robust_email import conf, values
 from robust_email.options import Meaning
 from robust_email.outbox.states import State
+from robust_email.setting_tables import SettingTable
 from robust_email.smtp import Schedule
 
 DAY: Final = 86_400.0
@@ -201,50 +202,16 @@ class OutboxSettings:
         return timedelta(seconds=self.lease)
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentedSetting:
-    """A row of the reference."""
+_TABLE: Final = SettingTable(OutboxSettings, "EMAIL_OUTBOX_")
 
-    name: str
-    setting: str
-    default: object
-    unit: str
-    meaning: str
-
-
-def _readers() -> dict[str, Meaning]:
-    hints = get_type_hints(OutboxSettings, include_extras=True)
-    return {field.name: get_args(hints[field.name])[1] for field in dataclasses.fields(OutboxSettings)}
-
-
-_READERS: Final = _readers()
-
-OPTIONS: Final = {
-    field.name: DocumentedSetting(
-        field.name,
-        "EMAIL_OUTBOX_" + field.name.upper(),
-        None if _READERS[field.name].unit == "secret" else field.default,
-        _READERS[field.name].unit,
-        _READERS[field.name].text,
-    )
-    for field in dataclasses.fields(OutboxSettings)
-}
+OPTIONS: Final = _TABLE.options
 """Every setting by attribute, in the order of the reference."""
 
 
 @lru_cache(maxsize=1)
 def outbox_settings() -> OutboxSettings:
     """Return the project's; read once. ``ImproperlyConfigured`` names the setting that is wrong."""
-    given = conf.project_settings(option.setting for option in OPTIONS.values())
-    typed: dict[str, Any] = {}
-    for option in OPTIONS.values():
-        try:
-            found = _READERS[option.name].read(given.get(option.setting))
-        except ValueError as exc:
-            raise ImproperlyConfigured(f"{option.setting} must be {exc}") from exc
-        if found is not None:
-            typed[option.name] = found
-    return OutboxSettings(**typed)
+    return _TABLE.read()
 
 
 def names_a_backend() -> bool:

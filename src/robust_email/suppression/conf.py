@@ -5,16 +5,15 @@ An attribute is a setting: ``exempt_kinds`` is ``EMAIL_SUPPRESSION_EXEMPT_KINDS`
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Final, get_args, get_type_hints
+from typing import Annotated, Any, Final
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from robust_email import conf, values
 from robust_email.options import Meaning
+from robust_email.setting_tables import SettingTable
 from robust_email.suppression.policy import DAY, DEFAULT_DAYS, KEY, Policy
 
 
@@ -73,50 +72,16 @@ class SuppressionSettings:
     token_age: Annotated[float, Meaning(values.seconds(), "days", "For which such a token is believed.")] = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentedSetting:
-    """A row of the reference."""
+_TABLE: Final = SettingTable(SuppressionSettings, "EMAIL_SUPPRESSION_")
 
-    name: str
-    setting: str
-    default: object
-    unit: str
-    meaning: str
-
-
-def _readers() -> dict[str, Meaning]:
-    hints = get_type_hints(SuppressionSettings, include_extras=True)
-    return {field.name: get_args(hints[field.name])[1] for field in dataclasses.fields(SuppressionSettings)}
-
-
-_READERS: Final = _readers()
-
-OPTIONS: Final = {
-    field.name: DocumentedSetting(
-        field.name,
-        "EMAIL_SUPPRESSION_" + field.name.upper(),
-        field.default,
-        _READERS[field.name].unit,
-        _READERS[field.name].text,
-    )
-    for field in dataclasses.fields(SuppressionSettings)
-}
+OPTIONS: Final = _TABLE.options
 """Every setting by attribute."""
 
 
 @lru_cache(maxsize=1)
 def suppression_settings() -> SuppressionSettings:
     """Return the project's; read once. ``ImproperlyConfigured`` names the setting that is wrong."""
-    given = conf.project_settings(option.setting for option in OPTIONS.values())
-    typed: dict[str, Any] = {}
-    for option in OPTIONS.values():
-        try:
-            found = _READERS[option.name].read(given.get(option.setting))
-        except ValueError as exc:
-            raise ImproperlyConfigured(f"{option.setting} must be {exc}") from exc
-        if found is not None:
-            typed[option.name] = found
-    return SuppressionSettings(**typed)
+    return _TABLE.read()
 
 
 @lru_cache(maxsize=1)
