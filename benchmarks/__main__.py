@@ -98,7 +98,7 @@ def measure_cell(cell: Any, kinds: list[Any], cafile: str, certificate: str, *, 
         present = [kind for kind in kinds if kind.available() and (kind.speaks_tls or not cell.secure)]
         with delayed(port, cell.rtt) as proxy:
             target = Target("127.0.0.1", proxy, cafile if cell.secure else None)
-            figures = measure.measure(cell, target, present, rounds=rounds, seconds=0.7)
+            figures = measure.measure(cell, target, present, rounds=rounds, seconds=0.5)
     print(f"{cell.title}: " + ", ".join(f"{f.peer} {f.rate:.1f}" for f in figures.values()), file=sys.stderr)
     return [figure.as_row(cell) for figure in figures.values()]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import django
 import pytest
+from django.apps import apps
 from hypothesis import settings
 
 from tests import services
@@ -62,6 +63,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if mark := MARK_OF_FIXTURE.get(fixture):
                 item.add_marker(mark)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def suppression_stands_aside(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let suppression hear of refusals in its own tests and pages only: it would keep addresses for all others."""
+    folders = (Path(__file__).with_name(name) for name in ("suppression", "docs"))
+    if any(map(request.path.is_relative_to, folders)) or not apps.is_installed("robust_email.suppression"):
+        yield
+        return
+    from robust_email.outbox import gate
+    from robust_email.suppression import receivers
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "_guards", [])
+        receivers.disconnect()
+        yield
+        receivers.connect()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 
@@ -17,18 +18,24 @@ def test_redis_is_private_and_empty(redis_url: str) -> None:
     assert urlsplit(redis_url).port != 6379
 
 
-def test_postgres_database_is_empty(postgres_url: str) -> None:
-    """A test gets a PostgreSQL database without tables."""
+@pytest.mark.postgres
+def test_postgres_database_is_empty() -> None:
+    """A test process gets a PostgreSQL database without tables."""
     psycopg = pytest.importorskip("psycopg")
-    with psycopg.connect(postgres_url) as connection:
+    with services.postgres_database() as url, psycopg.connect(url) as connection:
         row = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
     assert row == (0,)
 
 
-def test_mariadb_database_is_empty(mariadb_url: str) -> None:
-    """A test gets a MariaDB database without tables."""
+@pytest.mark.mariadb
+def test_mariadb_database_is_empty() -> None:
+    """A test process gets a MariaDB database without tables."""
     pymysql = pytest.importorskip("pymysql")
-    place = urlsplit(mariadb_url)
+    with services.mariadb_database() as url:
+        _assert_no_tables(pymysql, urlsplit(url))
+
+
+def _assert_no_tables(pymysql: Any, place: SplitResult) -> None:  # noqa: ANN401 - a module without types
     with (
         pymysql.connect(
             host=place.hostname,

@@ -21,7 +21,6 @@ from robust_email.testing import (
     Inject,
     Limits,
     Reply,
-    Reset,
     Script,
     ScriptedServer,
     Stall,
@@ -62,7 +61,6 @@ WORLDS = {
     "later at the greeting": World("greeting-try-later", "tried again", At.GREETING, Reply("451 4.3.0 try later")),
     "no greeting": World("greeting-silent", "firewall", At.GREETING, Stall(), seconds=HASTY),
     "closed at the greeting": World("greeting-closed", "fail2ban", At.GREETING, Close()),
-    "reset at the greeting": World("greeting-closed", "fail2ban", At.GREETING, Reset()),
     "dripping greeting": World(
         "reply-dripping", "tarpit", At.GREETING, Drip(text="220-x", endless=True), seconds=HASTY
     ),

@@ -33,7 +33,7 @@ match from any for any action "sink"
 """
 
 _FOLDERS = """\
-mount -t tmpfs none /var/spool && mount -t tmpfs none /var/lib || exit 70
+mount -t tmpfs none /var/spool && mount -t tmpfs none /var/lib && mount -t tmpfs none /run || exit 70
 mkdir -p /var/spool/smtpd /var/lib/opensmtpd/empty
 chmod 711 /var/spool/smtpd
 """

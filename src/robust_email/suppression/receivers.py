@@ -29,6 +29,12 @@ def connect() -> None:
         signal.connect(on_report, dispatch_uid="robust_email.suppression")
 
 
+def disconnect() -> None:
+    """Listen no more."""
+    for signal in (signals.refused, settled):
+        signal.disconnect(dispatch_uid="robust_email.suppression")
+
+
 def on_report(report: SubmissionReport | None, **_: object) -> None:
     """Note each refusal of a recipient that a report holds."""
     for evidence in refusals(report) if report is not None else ():

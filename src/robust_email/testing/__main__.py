@@ -6,6 +6,7 @@ Takes every mail, relays none, and writes a line for each message it accepted an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import threading
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from robust_email.testing.ledger import AcceptedMessage
+
+
+LAST_REPLY = 2.0
+"""Seconds for the clients to leave by themselves once enough messages came."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,12 +86,18 @@ def _report(server: ScriptedServer, limit: int | None) -> None:
             for message in server.accepted[shown:]:
                 _say(_line(message))
                 shown += 1
+        with contextlib.suppress(TimeoutError):  # the last client is to have its reply
+            server.wait_for(_has_said_all, timeout=LAST_REPLY)
     except KeyboardInterrupt:
         _say(f"{shown} accepted, {server.connections} connections")
 
 
 def _has_more_than(count: int) -> Callable[[ScriptedServer], bool]:
     return lambda server: len(server.accepted) > count
+
+
+def _has_said_all(server: ScriptedServer) -> bool:
+    return all(transcript.closed for transcript in server.transcripts)
 
 
 def _line(message: AcceptedMessage) -> str:
