@@ -19,7 +19,7 @@ DOCS   := $(call stamp,docs,$(call lists,docs))
 BENCH  := $(call stamp,bench,$(call lists,bench))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test coverage lint docs bench bench-quick clean
+.PHONY: help setup demo run test test-library test-service coverage lint docs bench bench-quick clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,8 +32,12 @@ demo: $(SETUP) ## Watch an e-mail survive a dead DNS and a dropped connection; e
 run: $(SETUP) ## Start the same service and stay
 	@$(PY) -m demo --stay $(RUN_ARGS)
 
-test: $(SETUP) ## Run all tests
+test: test-library test-service ## Run all tests
+
+test-library: $(SETUP) ## Run the library's tests
 	$(PY) -m pytest tests --ignore=tests/service -n $(WORKERS) $(PYTEST_ARGS)
+
+test-service: $(SETUP) ## Run the reference service's tests
 	$(PY) -m pytest tests/service --ds=e_commerce_api.settings -n $(WORKERS) $(PYTEST_ARGS)
 
 coverage: $(SETUP) ## Run all tests and hold their coverage against the limits

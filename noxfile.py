@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import nox
+import nox.command
 
 ROOT = Path(__file__).parent
 REQUIREMENTS = ROOT / "requirements"
@@ -62,9 +63,17 @@ def install(session: nox.Session, *names: str) -> None:
 
 
 def run_library_tests(session: nox.Session) -> None:
-    """Run the library's quick tests in parallel; arguments after ``--`` take their place."""
+    """Run the library's quick tests in parallel; arguments after ``--`` take their place.
+
+    What failed is run once more by itself: a fault that is real fails twice, a busy machine's seldom does.
+    """
     chosen = session.posargs or [*LIBRARY_TESTS, "-m", "not slow"]
-    session.run("python", "-m", "pytest", "-q", "-n", "2", *chosen)
+    command = ["python", "-m", "pytest", "-q", "-o", f"cache_dir=.cache/pytest-{session.python}", *chosen]
+    try:
+        session.run(*command, "-n", "2")
+    except nox.command.CommandFailed:
+        session.log("Once more, what failed, alone")
+        session.run(*command, "--last-failed", "--last-failed-no-failures", "none")
 
 
 @nox.session
