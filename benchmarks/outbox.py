@@ -1,8 +1,8 @@
 """From ``send_mail()`` to the relay's 250, by each outbox of the field: throughput, latency, and what it costs.
 
 Same PostgreSQL cluster (thrown away afterwards), same Redis, same sink, in turn, round by round. Throughput: so many
-mails are enqueued one by one, each committed, then drained by the outbox's own command, its sessions opened anew. Latency:
-one mail at a time, with a Celery worker waiting; the sink says when the last one came.
+mails are written one by one, each committed, then drained by the outbox's own command, its sessions opened anew.
+Latency: one mail at a time, with a Celery worker waiting; the sink says when the last one came.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def page(found: Row | None) -> Iterator[str]:
         yield "Not measured in this run: PostgreSQL or Redis is missing."
         return
     yield (
-        "One PostgreSQL, one Redis and one sink for all. Mails are enqueued one by one, each committed (or a hundred by "
+        "One PostgreSQL, one Redis and one sink for all. Mails are written one by one, each committed (or a hundred by "
         "one `send_messages()`), then drained by the outbox's own command, with five threads where it has threads and "
         "sessions opened anew. Both together is what counts. Statements, and octets of the database's log, are per "
         "mail.\n"
