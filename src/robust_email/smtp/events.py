@@ -125,15 +125,6 @@ class Submitted(Event):
     report: SubmissionReport
 
 
-@dataclass(frozen=True, slots=True)
-class WireLine(Event):
-    """A line of the dialogue, secrets and addresses already masked. ``sender`` is ``"C"`` or ``"S"``."""
-
-    session: int
-    sender: str
-    text: str
-
-
 Listener = Callable[[Event], None]
 
 

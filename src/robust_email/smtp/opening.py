@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from robust_email.smtp.net.deadline import Deadline
     from robust_email.smtp.protocol.sasl import Mechanism
 
-CHALLENGE = 334
-"""RFC 4954 4: the mechanism goes on."""
 MAX_CHALLENGES = 8
 """No mechanism of ours has more; a server that goes on asking is ended."""
 
