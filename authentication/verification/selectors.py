@@ -10,12 +10,15 @@ from django.utils import timezone
 
 from authentication.core.models import User, canonical_email
 from authentication.verification.kinds import KINDS
-from robust_email.outbox.models import OutboxMessage, OutboxRecipient
+from robust_email.outbox.models import OutboxRecipient
+from robust_email.outbox.selectors import messages_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django.db.models import QuerySet
+
+    from robust_email.outbox.models import OutboxMessage
 
 DAY = timedelta(days=1)
 
@@ -43,7 +46,5 @@ def mails_to_customer(user: User) -> QuerySet[OutboxMessage]:
 
 
 def mails_to(addresses: Iterable[str]) -> QuerySet[OutboxMessage]:
-    """Return the mails to these addresses, the newest first, without their bodies."""
-    recipients = OutboxRecipient.objects.filter(address__in=[canonical_email(address) for address in addresses])
-    found = OutboxMessage.objects.filter(pk__in=recipients.values("message_id"))
-    return found.defer("content").order_by("-created_at")
+    """Return the mails to these addresses, however they are written; the newest first, without their bodies."""
+    return messages_to(canonical_email(address) for address in addresses)

@@ -14,7 +14,7 @@ from robust_email.outbox.models import OutboxMessage, OutboxRecipient, OutboxRel
 from robust_email.outbox.states import LEASED, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
     from django.db.models import QuerySet
@@ -192,7 +192,7 @@ def timeline(message: OutboxMessage) -> list[TimelineEntry]:
     return sorted(entries, key=lambda entry: entry.at)
 
 
-def messages_to(address: str) -> QuerySet[OutboxMessage]:
-    """Return the mails for one recipient, the newest first, without their bodies."""
-    keys = OutboxRecipient.objects.using(database()).filter(address=address).values("message_id")
-    return OutboxMessage.objects.using(database()).filter(pk__in=keys).defer("content").order_by("-pk")
+def messages_to(addresses: Iterable[str]) -> QuerySet[OutboxMessage]:
+    """Return the mails for any of these recipients, compared as written; the newest first, without their bodies."""
+    keys = OutboxRecipient.objects.using(database()).filter(address__in=list(addresses)).values("message_id")
+    return OutboxMessage.objects.using(database()).filter(pk__in=keys).defer("content").order_by("-created_at")
