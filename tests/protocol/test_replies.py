@@ -171,10 +171,13 @@ def test_words_for_code_and_class() -> None:
     assert (Reply(354).positive, Reply(451).klass, str(Reply(451))) == (False, ReplyClass.TRANSIENT, "451")
 
 
-def test_pending_shows_what_came_last() -> None:
-    """For the words of an error: the beginning of what is not a reply yet."""
+def test_octets_that_are_no_whole_reply_are_known_of() -> None:
+    """A session with some left over must not be used again: they would be taken for the next command's answer."""
     reader = ReplyReader()
     assert not reader.has_buffered
     reader.feed(b"250-mx\r\n250 ha")
     assert reader.next_reply() is None
-    assert (reader.pending, reader.has_buffered) == (b"250 ha", True)
+    assert reader.has_buffered
+    reader.feed(b"ppy\r\n")
+    assert reader.next_reply() == Reply(250, (b"mx", b"happy"))
+    assert not reader.has_buffered

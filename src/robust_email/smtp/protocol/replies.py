@@ -109,11 +109,6 @@ class ReplyReader:
         """Whether octets came that no reply has used up yet."""
         return bool(self._buffer or self._lines)
 
-    @property
-    def pending(self) -> bytes:
-        """What came last and is no whole reply yet, for the text of an error."""
-        return bytes(self._buffer[:MAX_LINE])
-
     def feed(self, octets: bytes) -> None:
         """Add what the peer wrote."""
         self._buffer += octets
