@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from robust_email.smtp.address import masked
-from robust_email.smtp.protocol.replies import Reply, printable
+from robust_email.smtp.protocol.replies import Reply, ReplyClass, printable
 from robust_email.smtp.protocol.states import Verb
 
 __all__ = ["Transcript", "client_line", "masked", "server_lines"]
@@ -33,8 +33,8 @@ def client_line(verb: Verb, octets: tuple[bytes, ...]) -> str:
 
 def server_lines(reply: Reply, verb: Verb) -> str:
     """What stands in the transcript for a reply; a SASL challenge is nobody's business."""
-    if verb in {Verb.AUTH, Verb.AUTH_RESPONSE} and reply.code == 334:  # noqa: PLR2004 - RFC 4954 4
-        return "334 ***"
+    if verb in {Verb.AUTH, Verb.AUTH_RESPONSE} and reply.klass is ReplyClass.INTERMEDIATE:
+        return f"{reply.code} ***"
     last = len(reply.lines) - 1
     return "\n".join(
         masked(f"{reply.code}{' ' if index == last else '-'}{printable(text)}")
