@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robust_email.smtp.protocol import commands
-from robust_email.smtp.protocol.commands import MAX_AUTH, MAX_COMMAND, CommandError
+from robust_email.smtp.protocol.commands import MAX_AUTH, MAX_AUTH_COMMAND, MAX_COMMAND, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ def test_any_response_travels_as_base64(response: bytes) -> None:
 
 
 def test_lengths_are_bounded() -> None:
-    """Over the limit a command is refused; AUTH has a longer one (RFC 4954 4)."""
+    """Over the limit a command is refused; a response has a longer one (RFC 4954 4)."""
     local = "a" * (MAX_COMMAND - len("MAIL FROM:<@b.test>\r\n"))
     assert len(commands.mail(f"<{local}@b.test>")) == MAX_COMMAND
     with pytest.raises(CommandError, match="exceed"):
@@ -128,3 +128,13 @@ def test_lengths_are_bounded() -> None:
     assert len(commands.auth_response(b"x" * 9000)) <= MAX_AUTH
     with pytest.raises(CommandError, match="exceed"):
         commands.auth_response(b"x" * MAX_AUTH)
+
+
+def test_auth_with_its_initial_response_is_no_longer_than_any_command() -> None:
+    """A response that makes AUTH longer than 512 octets stays out (RFC 4954 4); one for no place is refused."""
+    fits = b"x" * ((MAX_AUTH_COMMAND - len("AUTH PLAIN \r\n")) // 4 * 3)
+    assert len(commands.auth("PLAIN", fits)) <= MAX_AUTH_COMMAND
+    assert base64.b64encode(fits) in commands.auth("PLAIN", fits)
+    assert commands.auth("PLAIN", fits + b"xxx") == b"AUTH PLAIN\r\n"
+    with pytest.raises(CommandError, match="exceed"):
+        commands.auth("PLAIN", b"x" * MAX_AUTH)

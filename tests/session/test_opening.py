@@ -219,7 +219,7 @@ def test_each_mechanism_logs_in(mechanism: str, smtp_certs: CertificateAuthority
         require_auth=True,
         extensions=Extensions(auth=[mechanism]),
     )
-    token = "CANARY-PW" if mechanism == "XOAUTH2" else None
+    token = "CANARY-PW" if "OAUTH" in mechanism else None
     with ScriptedServer(script) as server:
         assert submitted(server, starttls, Credentials("shop", "CANARY-PW", access_token=token)).all_accepted
         assert server.accepted[0].user == "shop"
@@ -302,6 +302,33 @@ def test_a_token_too_long_for_a_command_is_a_mistake_of_ours() -> None:
     assert isinstance(found, SessionUnavailable)
     assert found.verdict.scope is Scope.CONFIGURATION
     assert stream.aborted
+
+
+LONG_TOKEN = "CANARY" * 200
+"""As Microsoft's are: longer than a command may be, shorter than a response may be."""
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER"])
+def test_what_is_too_long_for_auth_comes_after_the_empty_challenge(mechanism: str) -> None:
+    """RFC 4954 4: no initial response that makes AUTH longer than 512 octets; the server refuses one with 500."""
+    user = "u" * 400
+    script = Script(accounts={user: LONG_TOKEN}, require_auth=True, extensions=Extensions(auth=[mechanism]))
+    token = LONG_TOKEN if "OAUTH" in mechanism else None
+    with ScriptedServer(script) as server:
+        assert submitted(server, TlsPolicy(), Credentials(user, LONG_TOKEN, access_token=token)).all_accepted
+        assert server.accepted[0].user == user
+        assert f"AUTH {mechanism}\r\n".encode() in server.transcript().received
+
+
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+def test_a_server_that_takes_no_initial_response_gets_the_token_when_it_asks(mechanism: str) -> None:
+    """An empty 334 is a question, and no refusal of the token."""
+    hello, welcome = b"250-hi\r\n250 AUTH %b\r\n" % mechanism.encode(), b"235 welcome\r\n"
+    stream = MemoryStream([b"220 hi\r\n", hello, b"334 \r\n", welcome])
+    stream.peer_is_loopback = True
+    assert _opened(stream, credentials=Credentials("shop", access_token="t0ken")) is None
+    [first, again] = [line.rpartition(b" ")[2] for line in stream.written.splitlines()[1:3]]
+    assert first == again
 
 
 # -- greeting and EHLO

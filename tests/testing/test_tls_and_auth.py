@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import smtplib
 import ssl
 from typing import TYPE_CHECKING
@@ -201,9 +202,37 @@ def test_xoauth2() -> None:
         assert wire.ask(b"AUTH PLAIN").startswith(b"503 ")
 
 
+def bearer(token: str, header: str = "n,a=bob,") -> bytes:
+    """Encode the message of RFC 7628 4.1."""
+    return b64(f"{header}\x01host=scripted.test\x01port=587\x01auth=Bearer {token}\x01\x01")
+
+
+def test_oauthbearer() -> None:
+    """A wrong token gets JSON, then 535 for its acknowledgement; the right one 235, with or without the name."""
+    with ScriptedServer(Script(accounts=ACCOUNTS)) as server:
+        with ready(server) as wire:
+            reply = wire.ask(b"AUTH OAUTHBEARER " + bearer("stale"))
+            assert json.loads(base64.b64decode(reply[4:]))["status"] == "invalid_token"
+            assert wire.ask(b"AQ==").startswith(b"535 ")
+            assert wire.ask(b"AUTH OAUTHBEARER " + bearer("ya29.token", "n,a=alice,")).startswith(b"334 ")
+            assert wire.ask(b"*").startswith(b"501 ")
+            assert wire.ask(b"AUTH OAUTHBEARER " + bearer("ya29.token")).startswith(b"235 ")
+        with ready(server) as wire:
+            assert wire.ask(b"AUTH OAUTHBEARER") == b"334 \r\n"
+            assert wire.ask(bearer("ya29.token", "y,,")).startswith(b"235 ")
+    assert [transcript.user for transcript in server.transcripts] == ["bob", "bob"]
+
+
 @pytest.mark.parametrize(
     ("lines", "code"),
     [
+        ([b"AUTH OAUTHBEARER ="], b"501"),
+        ([b"AUTH OAUTHBEARER AQ=="], b"501"),
+        ([b"AUTH OAUTHBEARER " + bearer("x", "p=tls-unique,,")], b"501"),
+        ([b"AUTH OAUTHBEARER " + bearer("stale"), b""], b"501"),
+        ([b"AUTH OAUTHBEARER " + bearer("stale"), b"AQE="], b"501"),
+        ([b"AUTH OAUTHBEARER " + bearer("x" * 600)], b"500"),
+        ([b"AUTH OAUTHBEARER", bearer("x" * 600), b"AQ=="], b"535"),
         ([b"AUTH PLAIN !!"], b"501"),
         ([b"AUTH PLAIN AAAA"], b"501"),
         ([b"AUTH PLAIN ="], b"501"),

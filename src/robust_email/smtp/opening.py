@@ -135,12 +135,15 @@ def _mechanism(credentials: Credentials, extensions: Extensions, *, encrypted: b
 
 
 def _converse(dialogue: Dialogue, mechanism: Mechanism, deadline: Deadline) -> Reply:
-    line = commands.auth(mechanism.name, mechanism.initial_response())
-    reply = dialogue.ask(Verb.AUTH, line, deadline=deadline)
+    initial = mechanism.initial_response()
+    reply = dialogue.ask(Verb.AUTH, commands.auth(mechanism.name, initial), deadline=deadline)
     for _ in range(MAX_CHALLENGES):
         if reply.klass is not ReplyClass.INTERMEDIATE:
             return reply
-        response = commands.auth_response(mechanism.respond(decode_challenge(reply.lines[0])))
+        challenge = decode_challenge(reply.lines[0])
+        # An empty challenge asks for the initial response: it was too long for AUTH, or the server takes none there.
+        wanted, initial = (initial if not challenge else None), None
+        response = commands.auth_response(mechanism.respond(challenge) if wanted is None else wanted)
         reply = dialogue.ask(Verb.AUTH_RESPONSE, response, deadline=deadline)
     raise SaslError("the server asks without end")
 

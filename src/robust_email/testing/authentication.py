@@ -15,12 +15,16 @@ import secrets
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING
 
+from robust_email.testing.oauthbearer import ACKNOWLEDGEMENT, parse_client_message
+
 if TYPE_CHECKING:
     from robust_email.testing.channel import Channel
 
 Accounts = Mapping[str, str]
 Exchange = Generator[bytes, bytes, str]
 
+MAX_COMMAND = 512
+"""Octets of AUTH with its initial response (RFC 4954 4, RFC 5321 4.5.3.1.4); a longer one comes after a 334."""
 _ITERATIONS = 4096
 
 
@@ -135,6 +139,23 @@ def _xoauth2(accounts: Accounts) -> Exchange:
         raise
 
 
+def _oauthbearer(accounts: Accounts) -> Exchange:
+    """RFC 7628: a refusal is JSON in a challenge, which the client has to acknowledge before it gets its 535."""
+    try:
+        message = parse_client_message((yield b""))
+    except ValueError as error:
+        raise Refused(f"501 5.5.2 {error}") from error
+    owners = (user for user, token in accounts.items() if hmac.compare_digest(token.encode(), message.token.encode()))
+    user = message.authzid or next(owners, "")
+    try:
+        return _check(accounts, user, message.token)
+    except Refused as refused:
+        answer = yield json.dumps({"status": "invalid_token", "scope": "https://mail.example.org/"}).encode()
+        if answer != ACKNOWLEDGEMENT:
+            raise Refused("501 5.5.2 OAUTHBEARER wants an error to be acknowledged") from refused
+        raise
+
+
 def _fields(message: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in message.split(",") if "=" in part)
 
@@ -153,4 +174,5 @@ _MECHANISMS: Mapping[str, Callable[[Accounts], Exchange]] = {
     "CRAM-MD5": _cram_md5,
     "SCRAM-SHA-256": _scram_sha_256,
     "XOAUTH2": _xoauth2,
+    "OAUTHBEARER": _oauthbearer,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robust_email.testing.acting import perform
-from robust_email.testing.authentication import Refused, authenticate
+from robust_email.testing.authentication import MAX_COMMAND, Refused, authenticate
 from robust_email.testing.channel import ConnectionEnded, LineTooLong, Woken
 from robust_email.testing.exchange import Exchange
 from robust_email.testing.faults import At
@@ -188,6 +188,8 @@ class Conversation:
         mechanism, _, initial = argument.partition(" ")
         mechanism = mechanism.upper()
         refusal = self._auth_refusal(mechanism)
+        if initial and len(f"AUTH {argument}\r\n".encode()) > MAX_COMMAND:
+            refusal = "500 5.5.6 Authentication exchange line is too long"
         if refusal:
             self._stage.say(refusal)
             return

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from robust_email.testing.faults import Fault
 
-MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "XOAUTH2")
+MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +101,7 @@ class Script:
     faults: Sequence[Fault] = ()
     extensions: Extensions = Extensions()
     accounts: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """User name to password; for XOAUTH2 the password is the access token."""
+    """User name to password; for XOAUTH2 and OAUTHBEARER the password is the access token."""
     limits: Limits = Limits()
     quirks: Quirks = Quirks()
     starttls: ssl.SSLContext | None = None

@@ -10,9 +10,11 @@ import base64
 import re
 
 MAX_COMMAND = 2048
-"""Octets. RFC 5321 4.5.3.1.4 says 512, and extensions raise it (AUTH to 12288, see ``auth``)."""
+"""Octets. RFC 5321 4.5.3.1.4 says 512, and extensions raise it."""
 MAX_AUTH = 12_288
-"""RFC 4954 4."""
+"""Of a response to a 334 (RFC 4954 4)."""
+MAX_AUTH_COMMAND = 512
+"""Of AUTH with its initial response, which RFC 4954 4 does not let grow; tokens are often longer."""
 
 _FORBIDDEN = re.compile(rb"[\x00-\x1f\x7f]")
 _PATH_FORBIDDEN = re.compile("[\x00-\x20\x7f<>]")
@@ -75,11 +77,16 @@ def rcpt(forward_path: str, *parameters: str) -> bytes:
 
 
 def auth(mechanism: str, initial_response: bytes | None) -> bytes:
-    """AUTH, with the initial response if the mechanism has one (RFC 4954 4); ``=`` stands for an empty one."""
+    """AUTH, with the initial response if the mechanism has one (RFC 4954 4); ``=`` stands for an empty one.
+
+    One that makes the command longer than ``MAX_AUTH_COMMAND`` stays out, and is the answer to the server's empty 334.
+    """
     front = b"AUTH " + _word(mechanism)
     if initial_response is None:
         return line(front)
-    return line(front + b" " + (base64.b64encode(initial_response) or b"="), limit=MAX_AUTH)
+    auth_response(initial_response)  # too long for either place is known before the server is asked
+    whole = line(front + b" " + (base64.b64encode(initial_response) or b"="), limit=MAX_AUTH + len(front) + 1)
+    return whole if len(whole) <= MAX_AUTH_COMMAND else line(front)
 
 
 def auth_response(response: bytes) -> bytes:
