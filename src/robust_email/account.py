@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from django.utils.module_loading import import_string
 
 from robust_email.credentials.sources import FunctionCredentials, is_place, provider_of
-from robust_email.dkim_signing import DkimSigner
-from robust_email.smtp import ConfigurationError, Credentials
+from robust_email.dkim_signing import DkimKey, DkimSigner
+from robust_email.smtp import ConfigurationError, Credentials, SigningFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,14 +83,23 @@ def _store(place: str, secret_key: Callable[[], str]) -> TokenStore:
 
 
 def signer_of(options: MailerOptions) -> DkimSigner | None:
-    """Return what signs each mail; None where nothing does. Raises ``ConfigurationError`` for a missing part."""
+    """Return what signs each mail; None where nothing does. Raises ``ConfigurationError`` for what cannot sign."""
     parts = {name: getattr(options, name) for name in ("dkim_domain", "dkim_selector", "dkim_key_file")}
     if not any(parts.values()):
         return None
     missing = [f"EMAIL_{name.upper()}" for name, value in parts.items() if not value]
     if missing:
         raise ConfigurationError(f"DKIM needs {' and '.join(missing)} too")
-    return DkimSigner(parts["dkim_domain"], parts["dkim_selector"], parts["dkim_key_file"])
+    selectors, files = options.dkim_selector, options.dkim_key_file
+    if len(selectors) != len(files) or len(set(selectors)) != len(selectors):
+        raise ConfigurationError("DKIM needs a file in EMAIL_DKIM_KEY_FILE for each name in EMAIL_DKIM_SELECTOR")
+    keys = tuple(DkimKey(selector, file) for selector, file in zip(selectors, files, strict=True))
+    for key in keys:
+        try:
+            key.check()
+        except SigningFailed as exc:
+            raise ConfigurationError(str(exc)) from exc
+    return DkimSigner(options.dkim_domain or "", keys)
 
 
 def _is_dotted_path(token: str) -> bool:

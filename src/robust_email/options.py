@@ -185,11 +185,22 @@ class MailerOptions:
         str | None, Meaning(values.text, "", "Sign each mail with DKIM for this domain (the d= of the signature).")
     ] = None
     dkim_selector: Annotated[
-        str | None, Meaning(values.text, "", "Under which the public key stands in DNS: SELECTOR._domainkey.DOMAIN.")
-    ] = None
+        tuple[str, ...],
+        Meaning(
+            values.texts,
+            "",
+            "Under which the public key stands in DNS: SELECTOR._domainkey.DOMAIN. Several (a list, or with commas "
+            "between) sign each mail once each, such as one for RSA and one for Ed25519.",
+        ),
+    ] = ()
     dkim_key_file: Annotated[
-        str | None, Meaning(values.path, "PEM file", "The RSA key to sign with; a replaced file is used at once.")
-    ] = None
+        tuple[str, ...],
+        Meaning(
+            values.texts,
+            "PEM file",
+            "The RSA or Ed25519 key to sign with, one for each selector in its order; a replaced file is used at once.",
+        ),
+    ] = ()
     rate_limit: Annotated[
         tuple[Rate, ...],
         Meaning(

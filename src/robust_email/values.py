@@ -82,6 +82,18 @@ def path(value: object) -> str | None:
     return text(value)
 
 
+def texts(value: object) -> tuple[str, ...] | None:
+    """Read strings or paths: a list of them, or one string with commas between."""
+    if isinstance(value, (str, Promise)):
+        return tuple(part for part in map(str.strip, str(value).split(",")) if part)
+    parts = [value] if isinstance(value, os.PathLike) else value
+    if parts is None:
+        return None
+    if not isinstance(parts, Iterable) or not all(isinstance(part, (str, Promise, os.PathLike)) for part in parts):
+        raise ValueError(f"a string or a list of strings, not {value!r}")
+    return tuple(found for found in map(path, parts) if found)
+
+
 def words(value: object) -> tuple[str, ...] | None:
     """Read names in capitals: a list of them, or one string with commas or spaces between."""
     if value is None:

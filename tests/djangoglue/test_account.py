@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 
@@ -144,6 +147,57 @@ def test_mail_is_signed(tmp_path: Path) -> None:
         assert all(verified(taken.data) for taken in server.accepted)
         assert len(server.accepted) == 2
     registry.close()
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_two_keys_are_two_signatures(tmp_path: Path, as_list: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """Several selectors and files, in one string or a list, sign each mail once each."""
+    files = [tmp_path / "one.pem", tmp_path / "two.pem"]
+    for file in files:
+        file.write_bytes(PEM)
+    with ScriptedServer() as server:
+        backend = by_hand(
+            RobustSMTPEmailBackend,
+            host=server.host,
+            port=server.port,
+            dkim_domain="example.org",
+            dkim_selector=["mail", "other"] if as_list else "mail, other",
+            dkim_key_file=files if as_list else f"{files[0]},{files[1]}",
+        )
+        assert backend.send_messages([message()]) == 1
+        [taken] = server.accepted
+        assert taken.data.count(b"DKIM-Signature:") == 2
+        assert all(f"s={selector}".encode() in taken.data for selector in ("mail", "other"))
+        assert verified(taken.data)
+    registry.close()
+
+
+@pytest.mark.parametrize(
+    ("selectors", "files", "words"),
+    [
+        ("a, b", "good", "a file in EMAIL_DKIM_KEY_FILE for each name in EMAIL_DKIM_SELECTOR"),
+        ("a", "good, good", "a file in EMAIL_DKIM_KEY_FILE for each name"),
+        ("a, a", "good, good", "for each name in EMAIL_DKIM_SELECTOR"),
+        ("a", "bad", "bad holds no RSA or Ed25519 key"),
+        ("a, b", "good, short", "short holds no RSA or Ed25519 key"),
+        ("a", "other", "other holds no RSA or Ed25519 key"),
+    ],
+)
+def test_a_key_that_cannot_sign_is_named_before_any_mail(
+    selectors: str, files: str, words: str, tmp_path: Path
+) -> None:
+    """ImproperlyConfigured when the backend is made, without a part of the key in it."""
+    other = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    contents = {"good": PEM, "bad": b"hunter2", "short": base64.b64encode(b"hunter2"), "other": other}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    paths = [str(tmp_path / name.strip()) for name in files.split(",")]
+    with pytest.raises(ImproperlyConfigured, match=words) as refused:
+        built(EMAIL_DKIM_DOMAIN="example.org", EMAIL_DKIM_SELECTOR=selectors, EMAIL_DKIM_KEY_FILE=paths)
+    assert "hunter2" not in str(refused.value)
+    assert "MIG" not in str(refused.value)
 
 
 def test_mail_goes_through_a_proxy() -> None:

@@ -24,6 +24,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "seconds": values.seconds(),
     "text": values.text,
     "path": values.path,
+    "texts": values.texts,
     "words": values.words,
     "one_of": values.one_of("count", "raise"),
     "token": values.token,
@@ -97,6 +98,9 @@ def test_text_and_paths() -> None:
     assert values.text(lazystr("x")) == "x"
     assert values.text("") is None
     assert values.path(Path("/x/y.pem")) == "/x/y.pem"
+    assert values.texts(Path("/x/y.pem")) == ("/x/y.pem",)
+    assert values.texts(" a, /x/y.pem,") == ("a", "/x/y.pem")
+    assert values.texts(["/x,y.pem", Path("z"), ""]) == ("/x,y.pem", "z")
     with pytest.raises(ValueError, match="a string, not bytes") as refused:
         values.text(b"secret")
     assert "secret" not in str(refused.value)
