@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -151,14 +152,37 @@ def test_recipients_are_limited() -> None:
         b"Content-Type: multipart/report; boundary=b\n\n" + b"--b\n" * 700_000,
         bounce().replace(b"Action: failed", b"Status: " + b" " * 3_000_000),
         complaint(rcpt="Original-Rcpt-To: " + "a" * 3_000_000 + "\n"),
+        complaint(rcpt=("Original-Rcpt-To: " + "a" * 1_980 + "\n") * 1_500),
+        bounce(*[group(ANN, "5.0.0", "failed", "Diagnostic-Code: smtp;" + " " * 1_900 + "x")] * 950),
     ],
-    ids=["long", "folded", "quotes", "parts", "spaces", "rcpt"],
+    ids=["long", "folded", "quotes", "parts", "spaces", "rcpt", "rcpts", "diagnostics"],
 )
 def test_work_grows_with_the_octets_alone(hostile: bytes) -> None:
     """Three megabytes made to be slow are read in a few seconds of work; a quadratic reader would take hours."""
     began = time.process_time()
     read_report(hostile)
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        bounce("a:b\n\n" * 200_000),
+        bounce(*[group()] * 20_000),
+        b"".join(b"a%d:\n" % number for number in range(200_000)),
+        b"ab\n" * 330_000,
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\n" + b"ab\n" * 330_000,
+        complaint(rcpt=("Original-Rcpt-To: " + "a@b," * 450 + "\n") * 500),
+    ],
+    ids=["groups", "recipients", "fields", "lines", "lines of a part", "addresses"],
+)
+def test_memory_grows_with_the_octets_alone(hostile: bytes) -> None:
+    """A megabyte made to become a million objects is read in a few times its octets, and a constant."""
+    tracemalloc.start()
+    read_report(hostile)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * len(hostile) + 8_000_000
 
 
 LINES = st.sampled_from(

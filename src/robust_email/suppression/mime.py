@@ -1,13 +1,14 @@
 """The little of MIME that reports are made of (RFC 2045, RFC 2046), read so that no octets can make it fail.
 
 The standard library's parser goes as deep as a message says; this one goes ``MAX_DEPTH`` multiparts deep, never into
-an attached message, and its work is linear in the octets.
+an attached message, and its work and its memory are linear in the octets.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import io
 import quopri
 import re
 from dataclasses import dataclass
@@ -23,9 +24,12 @@ MAX_BOUNDARY: Final = 70
 """Characters (RFC 2046 5.1.1)."""
 MAX_VALUE: Final = 2_000
 """Characters kept of a field's value: what is looked for is short, and a pattern's work must stay small."""
+MAX_FIELDS: Final = 1_000
+"""Read of one header or group; an object for each of a million would fill the memory."""
 
 _TYPE: Final = re.compile(r"\s*([\w.+-]{1,64}/[\w.+-]{1,64})")
 _PARAMETER: Final = re.compile(r';\s*([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))')
+_BLANK_LINE: Final = re.compile(rb"\n[ \t]*\n")
 
 Fields = dict[str, list[str]]
 """Values by name in lower case, in order of appearance."""
@@ -85,23 +89,35 @@ def walk(part: Part, depth: int = 0) -> Iterator[Part]:
             yield from walk(_part_of(piece), depth + 1)
 
 
-def blocks(text: bytes) -> list[Fields]:
-    """Read groups of fields with blank lines between them, as in RFC 3464 2.1."""
-    return [found for block in re.split(rb"\n[ \t]*\n", text) if (found := read_fields(block))]
+def blocks(text: bytes) -> Iterator[Fields]:
+    """Yield groups of fields with blank lines between them, as in RFC 3464 2.1: one at a time, there may be many."""
+    start = 0
+    for gap in _BLANK_LINE.finditer(text):
+        if found := read_fields(text[start : gap.start()]):
+            yield found
+        start = gap.end()
+    if found := read_fields(text[start:]):
+        yield found
 
 
 def read_fields(block: bytes) -> Fields:
     """Read header fields, unfolded; a line that is neither a field nor a continuation is passed over."""
     fields: Fields = {}
     values: list[str] | None = None
-    for line in block.decode("utf-8", "replace").split("\n"):
+    count = 0
+    for octets in io.BytesIO(block):
+        line = octets.decode("utf-8", "replace")
         if line[:1] in {" ", "\t"}:
             if values is not None and len(values[-1]) < MAX_VALUE:
                 values[-1] = f"{values[-1]} {line.strip()}"[:MAX_VALUE]
             continue
         name, colon, value = line.partition(":")
-        values = fields.setdefault(name.strip().lower(), []) if colon and name.strip() else None
-        if values is not None:
+        values = None
+        if colon and name.strip():
+            if count == MAX_FIELDS:
+                break
+            count += 1
+            values = fields.setdefault(name.strip().lower(), [])
             values.append(value.strip()[:MAX_VALUE])
     return fields
 
@@ -119,15 +135,13 @@ def _part_of(raw: bytes) -> Part:
 
 def _split(body: bytes, boundary: bytes) -> list[bytes]:
     """Return what is between the delimiters; the last one may be missing, as where a gateway cut the mail short."""
-    pieces: list[list[bytes]] = []
-    for line in body.split(b"\n"):
-        mark = line.rstrip(b" \t")
-        if mark == b"--" + boundary + b"--":
-            break
-        if mark == b"--" + boundary:
-            if len(pieces) == MAX_PARTS:
-                break
-            pieces.append([])
-        elif pieces:
-            pieces[-1].append(line)
-    return [b"\n".join(lines) for lines in pieces]
+    delimiter = re.compile(rb"(?:\A|\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\n|\Z)")
+    pieces: list[bytes] = []
+    start: int | None = None
+    for found in delimiter.finditer(body):
+        if start is not None:
+            pieces.append(body[start : found.start()])
+        if found[1] or len(pieces) == MAX_PARTS:
+            return pieces
+        start = found.end() + 1
+    return pieces if start is None else [*pieces, body[start:]]

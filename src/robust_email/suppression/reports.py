@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from robust_email.suppression.mime import Fields, Part, blocks, read_fields, read_part, walk
@@ -31,10 +32,10 @@ _ACTIONS: Final = frozenset({"failed", "delayed", "delivered", "relayed", "expan
 _COMPLAINTS: Final = frozenset({"abuse", "fraud", "opt-out", "opt-out-list"})
 _STATUS: Final = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?![.\d])")
 _SMTP_DIAGNOSTIC: Final = re.compile(
-    r"\s*smtp\s*;\s*(?:\d{3}[ -])?\s*([245]\.\d{1,3}\.\d{1,3})(?![.\d])", re.IGNORECASE
+    r"\s*smtp\s*;\s*(?:\d{3}[ -]\s*)?([245]\.\d{1,3}\.\d{1,3})(?![.\d])", re.IGNORECASE
 )
-_MESSAGE_ID: Final = re.compile(r"<[^<>\s]{1,253}>")
-_ADDRESS: Final = re.compile(r"[^\s<>,;:()]+@[^\s<>,;:()]+")
+_MESSAGE_ID: Final = re.compile(r"<[^<>\s\x00-\x1f\x7f]{1,253}>")  # no database knows one with a NUL
+_BETWEEN_ADDRESSES: Final = re.compile(r"[\s<>,;:()]+")
 _EMBEDDED: Final = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _MAILING: Final = frozenset({"bulk", "junk", "list", "auto_reply"})
 
@@ -81,7 +82,7 @@ def read_report(raw: bytes) -> Report:
     message_ids = _returned_message_ids(parts)
     for part in parts:
         if part.content_type in _STATUS_TYPES:
-            recipients = tuple(_statuses(part))[:MAX_RECIPIENTS]
+            recipients = tuple(islice(_statuses(part), MAX_RECIPIENTS))
             kind = ReportKind.DELIVERY_STATUS if recipients else ReportKind.MALFORMED
             return Report(kind, recipients, message_ids, to)
         if part.content_type == _FEEDBACK_TYPE:
@@ -135,8 +136,8 @@ def _complaint(fields: Fields, message_ids: tuple[str, ...], to: tuple[str, ...]
     """Read RFC 5965's fields. Many providers leave the recipient out; then the mail's own says who it was."""
     if _first(fields, "feedback-type").strip().lower() not in _COMPLAINTS:
         return Report(ReportKind.OTHER, (), message_ids, to)
-    named = [found for value in fields.get("original-rcpt-to", []) for found in _ADDRESS.findall(value)]
-    recipients = tuple(RecipientStatus((address,), "complaint") for address in named[:MAX_RECIPIENTS])
+    named = (address for value in fields.get("original-rcpt-to", []) for address in _addresses(value))
+    recipients = tuple(RecipientStatus((address,), "complaint") for address in islice(named, MAX_RECIPIENTS))
     return Report(ReportKind.COMPLAINT, recipients, message_ids, to)
 
 
@@ -152,7 +153,12 @@ def _returned_message_ids(parts: Sequence[Part]) -> tuple[str, ...]:
 def _addressed_to(mail: Part) -> Iterator[str]:
     for name in ("delivered-to", "x-original-to", "to"):
         for value in mail.fields.get(name, [])[:4]:
-            yield from _ADDRESS.findall(value)[:4]
+            yield from islice(_addresses(value), 4)
+
+
+def _addresses(value: str) -> Iterator[str]:
+    """Yield what may be addresses: a pattern for one would look for its end from each letter of a long word."""
+    return (word for word in _BETWEEN_ADDRESSES.split(value) if word.find("@") > 0 and not word.endswith("@"))
 
 
 def _is_automatic(mail: Part) -> bool:
