@@ -141,6 +141,14 @@ def test_one_of_several_recipients_bounces(mailed: Mailed) -> None:
     assert (is_suppressed(ANN), is_suppressed("BOB@example.net")) == (False, True)
 
 
+def test_one_report_is_one_piece_of_evidence_about_an_address(mailed: Mailed) -> None:
+    """A report that says a thousand things about one address is one row, and what suppresses is not hidden by it."""
+    mailed(ANN)
+    said = [group(status=f"5.9.{number}") for number in range(500)]
+    assert process_bounce(bounce(*said, group(status="5.1.1"), *said)).suppressed == (ANN,)
+    assert [each.status for each in SuppressionEvidence.objects.all()] == ["5.1.1"]
+
+
 def test_the_same_report_twice_is_one_piece_of_evidence(mailed: Mailed) -> None:
     """Read once more, a report changes nothing: not even what a person lifted since."""
     mailed(ANN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from io import StringIO
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Self
 import pytest
 from django.core.management import CommandError, call_command
 
-from robust_email.suppression import mailboxes
+from robust_email.suppression import bounce_address, mailboxes
+from robust_email.suppression.models import Effect, SuppressedAddress, SuppressionEvidence
 from robust_email.suppression.selectors import is_suppressed
+from robust_email.suppression.services import lift
 from robust_email.testing.certs import Certificate
 from tests.suppression.letters import ABSENCE_NOTE, ANN, bounce
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
     from pathlib import Path
+
+    from pytest_django import Settings
 
     from robust_email.outbox.models import OutboxMessage
     from robust_email.testing.certs import CertificateAuthority
@@ -69,6 +74,29 @@ def test_a_mail_that_could_not_be_dealt_with_stays_new(maildir: Path) -> None:
     assert [path.name for path in (maildir / "new").iterdir()] == ["1.host"]
 
 
+def test_a_reader_killed_before_it_marks_a_mail(maildir: Path, settings: Settings, db: None) -> None:
+    """Read once more, a bounce that returns no Message-ID is no second event: what a person lifted since stays so."""
+    settings.EMAIL_SUPPRESSION_RETURN_PATH = "bounces@shop.example"
+    (maildir / "new" / "1.host").write_bytes(bounce(message_id="", to=bounce_address(ANN)))
+    (maildir / "cur" / "1.host:2,S").mkdir()  # it cannot be moved there
+    with pytest.raises(CommandError, match=r"1\.host: "):
+        read("--maildir", str(maildir))
+    lift(SuppressedAddress.objects.get())
+    (maildir / "cur" / "1.host:2,S").rmdir()
+    assert read("--maildir", str(maildir)) == "1 mails read: 1 suppressed"
+    assert not is_suppressed(ANN)
+    assert [each.effect for each in SuppressionEvidence.objects.all()] == [Effect.SUPPRESSED, Effect.LIFTED]
+
+
+def test_what_is_no_file_is_passed_over(maildir: Path) -> None:
+    """A pipe, a folder or a link to itself among the new mails is neither waited for nor an error."""
+    os.mkfifo(maildir / "new" / "1.pipe")
+    (maildir / "new" / "2.folder").mkdir()
+    (maildir / "new" / "3.link").symlink_to("3.link")
+    (maildir / "new" / "4.host").write_bytes(b"hi")
+    assert mailboxes.read_maildir(maildir, len) == 1
+
+
 def test_two_readers_of_a_maildir(maildir: Path) -> None:
     """A mail that another reader took meanwhile is no error, and the next one is dealt with."""
     for name in ("1.host", "2.host"):
@@ -96,7 +124,7 @@ class ImapServer:
     """The little of IMAP4rev1 (RFC 3501) that a reader of one folder sees, over TLS, on a port of its own."""
 
     def __init__(self, context: ssl.SSLContext, mails: list[bytes], *, refuse: str = "") -> None:
-        self._context, self.mails, self._refuse = context, mails, refuse
+        self._context, self.mails, self.refuse = context, mails, refuse
         self.seen: set[int] = set()
         self.commands: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -135,7 +163,7 @@ class ImapServer:
     def _answer(self, tag: str, command: str) -> bytes:
         words = command.split()
         done = f"{tag} OK done\r\n".encode()
-        if self._refuse and self._refuse in command:
+        if self.refuse and self.refuse in command:
             return f"{tag} NO [AUTHENTICATIONFAILED] {command}\r\n".encode()
         if words[0] == "CAPABILITY":
             return b"* CAPABILITY IMAP4rev1\r\n" + done
@@ -174,6 +202,18 @@ def test_an_imap_folder_is_read_once(mailed: Mailed, smtp_certs: CertificateAuth
     assert r'SELECT "My \"B\""' in server.commands
     assert [each.split()[1] for each in server.commands if each.startswith("UID")][:3] == ["SEARCH", "FETCH", "STORE"]
     assert all("BODY.PEEK[]" in each for each in server.commands if "FETCH" in each)
+
+
+def test_an_imap_reader_that_was_cut_off(mailed: Mailed, smtp_certs: CertificateAuthority) -> None:
+    """If the flag cannot be set, the mail is dealt with again by the next run, and that changes nothing."""
+    mailed(ANN)
+    with ImapServer(smtp_certs.server_context(), [bounce(), FORGED], refuse="STORE") as server:
+        with pytest.raises(CommandError):
+            read(*arguments(server, smtp_certs))
+        lift(SuppressedAddress.objects.get())
+        server.refuse = ""
+        assert read(*arguments(server, smtp_certs)) == "2 mails read: 1 suppressed, 1 forged"
+    assert not is_suppressed(ANN)
 
 
 @pytest.mark.parametrize("refuse", ["LOGIN", "SELECT", "SEARCH", "STORE"])

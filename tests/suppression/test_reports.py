@@ -225,6 +225,12 @@ def test_what_is_written_is_read(said: list[tuple[str, str]], end: bytes) -> Non
     assert statuses(raw) == [(address, "failed", status) for address, status in said]
 
 
+@pytest.mark.parametrize("octet", [0, 1, 8, 0x1F, 0x7F])
+def test_a_message_id_has_no_control_characters(octet: int) -> None:
+    """PostgreSQL refuses to look for a NUL: one mail with it would end each run of the mailbox's reader."""
+    assert read_report(bounce(message_id=f"<1{chr(octet)}@shop.example>")).message_ids == ()
+
+
 def test_no_address_is_shown() -> None:
     """The repr of a report holds no address."""
     assert "ann" not in repr(read_report(bounce()))

@@ -35,23 +35,38 @@ def read_maildir(path: Path, deal: Deal) -> int:
     """Deal with each mail in ``new``, and move it to ``cur`` as seen; returns how many. Others may read it too.
 
     Raises:
-        MailboxUnavailable: there is no Maildir.
+        MailboxUnavailable: there is no Maildir, or a mail in it cannot be read or moved.
     """
     fresh, seen = path / "new", path / "cur"
     if not (fresh.is_dir() and seen.is_dir()):
         raise MailboxUnavailable("This is no Maildir: it has no new and cur.")
     count = 0
     for name in sorted(os.listdir(fresh)):  # noqa: PTH208 - the names alone, before any is moved
-        try:
-            with (fresh / name).open("rb") as file:
-                raw = file.read(MAX_OCTETS)
-        except (FileNotFoundError, IsADirectoryError):
-            continue  # another reader was faster
+        raw = _octets(fresh / name)
+        if raw is None:
+            continue
         deal(raw)
         count += 1
-        with suppress(FileNotFoundError):  # another reader was as fast
+        with _naming(name), suppress(FileNotFoundError):  # another reader was as fast
             (fresh / name).rename(seen / f"{name.partition(':')[0]}:2,S")
     return count
+
+
+def _octets(path: Path) -> bytes | None:
+    """Return a mail's, or None if another reader was faster, or if it is no mail: a pipe would be waited for."""
+    with _naming(path.name), suppress(FileNotFoundError):
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(MAX_OCTETS)
+    return None
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise MailboxUnavailable(f"{name}: {exc.strerror or type(exc).__name__}") from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,9 +30,9 @@ _RETURNED_TYPES: Final = frozenset(
 _FEEDBACK_TYPE: Final = "message/feedback-report"
 _ACTIONS: Final = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 _COMPLAINTS: Final = frozenset({"abuse", "fraud", "opt-out", "opt-out-list"})
-_STATUS: Final = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?![.\d])")
+_STATUS: Final = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?![.\d])", re.ASCII)
 _SMTP_DIAGNOSTIC: Final = re.compile(
-    r"\s*smtp\s*;\s*(?:\d{3}[ -]\s*)?([245]\.\d{1,3}\.\d{1,3})(?![.\d])", re.IGNORECASE
+    r"\s*smtp\s*;\s*(?:\d{3}[ -]\s*)?([245]\.\d{1,3}\.\d{1,3})(?![.\d])", re.IGNORECASE | re.ASCII
 )
 _MESSAGE_ID: Final = re.compile(r"<[^<>\s\x00-\x1f\x7f]{1,253}>")  # no database knows one with a NUL
 _BETWEEN_ADDRESSES: Final = re.compile(r"[\s<>,;:()]+")

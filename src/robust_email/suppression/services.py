@@ -25,10 +25,10 @@ from robust_email.suppression.models import (
     SuppressionEvidence,
 )
 from robust_email.suppression.policy import Term, longer
-from robust_email.suppression.reports import RecipientStatus, Report, ReportKind, read_report
+from robust_email.suppression.reports import MAX_OCTETS, RecipientStatus, Report, ReportKind, read_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
 _REASONS = {Source.RELAY: Reason.REFUSED, Source.REPORT: Reason.REFUSED, Source.FEEDBACK: Reason.COMPLAINT}
@@ -44,6 +44,8 @@ class Evidence:
     code: int | None = None
     message_id: str = ""
     detail: str = field(default="", repr=False)
+    occasion: str = ""
+    """What a second reading of the same has in common with the first; the Message-ID unless given."""
 
 
 class BounceOutcome(enum.Enum):
@@ -76,14 +78,26 @@ def process_bounce(raw: bytes, *, recipient: str = "") -> BounceResult:
         return BounceResult(BounceOutcome.MALFORMED, report.kind)
     if report.kind not in {ReportKind.DELIVERY_STATUS, ReportKind.COMPLAINT}:
         return BounceResult(BounceOutcome.IGNORED, report.kind)
-    found = [*_proven(report, recipient)]
+    # Of a report that returns no Message-ID, the octets tell a second reading from a second event.
+    occasion = report.message_ids[0] if report.message_ids else hashlib.sha256(raw[:MAX_OCTETS]).hexdigest()
+    found = _one_each(_proven(report, recipient, occasion))
     if not found:
         return BounceResult(BounceOutcome.FORGED, report.kind)
     suppressed = tuple(each.address for each in found if note(each) is Effect.SUPPRESSED)
     return BounceResult(BounceOutcome.SUPPRESSED if suppressed else BounceOutcome.NOTED, report.kind, suppressed)
 
 
-def _proven(report: Report, recipient: str) -> Iterator[Evidence]:
+def _one_each(found: Iterable[Evidence]) -> list[Evidence]:
+    """Keep one thing said about each address, what suppresses first: one mail must not become a thousand rows."""
+    kept: dict[str, Evidence] = {}
+    for each in found:
+        digest = digest_of(each.address)
+        if digest not in kept or (_term_of(kept[digest]) is None and _term_of(each) is not None):
+            kept[digest] = each
+    return [*kept.values()]
+
+
+def _proven(report: Report, recipient: str, occasion: str) -> Iterator[Evidence]:
     """Yield what a report says about recipients whom it can be about: the mail, or the token, was for them."""
     ours = selectors.recipients_of(report.message_ids)
     named = tokens.named_digests([recipient, *report.addressed_to])
@@ -101,6 +115,7 @@ def _proven(report: Report, recipient: str) -> Iterator[Evidence]:
                 status=status.status if status.action == "failed" else "",
                 message_id=report.message_ids[0] if report.message_ids else "",
                 detail=status.action,
+                occasion=occasion,
             )
 
 
@@ -181,7 +196,8 @@ def _add_evidence(evidence: Evidence, effect: Effect) -> bool:
             status=_status_of(evidence),
             message_id=evidence.message_id[:255],
             detail=masked(evidence.detail)[:TEXT_LENGTH],
-        )
+        ),
+        evidence.occasion or evidence.message_id,
     )
 
 
@@ -189,10 +205,9 @@ def _status_of(evidence: Evidence) -> str:
     return (evidence.status or str(evidence.code or ""))[:16]
 
 
-def _insert(row: SuppressionEvidence) -> bool:
-    """Add it unless the same is there; returns whether it was new."""
-    # Without a Message-ID nothing tells a second reading from a second event.
-    occasion = row.message_id or uuid.uuid4().hex
+def _insert(row: SuppressionEvidence, occasion: str = "") -> bool:
+    """Add it unless the same of this occasion is there; returns whether it was new. None given, it is one by itself."""
+    occasion = occasion or uuid.uuid4().hex
     row.fingerprint = hashlib.sha256(f"{row.digest} {row.source} {row.status} {occasion}".encode()).hexdigest()
     using = selectors.database()
     try:
