@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from celery import current_app
-from django.db import DatabaseError, connection
+from django.db import Error as DbError
+from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 from kombu.exceptions import KombuError
@@ -33,7 +34,7 @@ def readyz(_request: HttpRequest) -> JsonResponse:
     try:
         connection.ensure_connection()
         outbox = outbox_health()
-    except DatabaseError:
+    except DbError:
         return JsonResponse({"status": "unavailable", "database": "down"}, status=503)
     found = {"database": "ok", "broker": _broker(), "relay": _relay(outbox), "mail": _mail(outbox)}
     words = "ok" if set(found.values()) == {"ok"} else "degraded"

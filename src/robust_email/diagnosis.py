@@ -10,7 +10,7 @@ from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail.backends import smtp
-from django.db import DatabaseError
+from django.db import Error as DbError
 from django.utils.module_loading import import_string
 
 from robust_email import _compat, conf
@@ -78,7 +78,7 @@ def _of_the_outbox() -> list[Finding]:
     health = import_string("robust_email.outbox.selectors.health")
     try:
         problems = health().problems
-    except (DatabaseError, ImproperlyConfigured) as exc:
+    except (DbError, ImproperlyConfigured) as exc:
         text = f"it cannot be told how the outbox stands: {type(exc).__name__}"
         return [Finding("outbox.unknown", Severity.ERROR, text, "See to the database, run migrate and check.")]
     return [Finding(f"outbox.{each.code}", Severity.ERROR, each.text, each.remedy) for each in problems]

@@ -18,6 +18,7 @@ from robust_email.smtp.governor.books import Book
 from robust_email.smtp.governor.redis_store import RedisStore
 from tests.governor.databases import migrated
 from tests.outbox.databases import url_of_sqlite
+from tests.outbox.faults import DatabaseFault, database_fault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,3 +162,16 @@ def test_a_redis_that_does_not_answer_is_unavailable() -> None:
         store.read("k")
     with pytest.raises(StoreUnavailable):
         store.swap("k", None, "x", 1)
+
+
+def test_a_dead_connection_is_unavailable(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> None:
+    """Drivers raise ``InterfaceError`` on one, which Django counts among no ``DatabaseError``."""
+    with django_db_blocker.unblock(), migrated(url_of_sqlite(tmp_path)) as alias:
+        store = DatabaseStore(alias)
+        store.read("k")
+        with database_fault(DatabaseFault(times=2)):
+            with pytest.raises(StoreUnavailable, match="InterfaceError"):
+                store.read("k")
+            with pytest.raises(StoreUnavailable, match="InterfaceError"):
+                store.swap("k", None, "x", 1)
+        assert store.read("k").text is None

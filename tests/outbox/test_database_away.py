@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.mail import EmailMessage, get_connection
-from django.db import OperationalError, connections
+from django.core.management import CommandError, call_command
+from django.db import Error, InterfaceError, OperationalError, connections
 
+from robust_email.outbox import enqueue
 from robust_email.outbox.database import after_a_grace, database, until_it_holds
-from robust_email.outbox.dispatch import run_batch
+from robust_email.outbox.dispatch import Tally, _RelayRun, never, run_batch
+from robust_email.outbox.draining import Drain, Plan
+from robust_email.outbox.heartbeat import Heartbeat
 from robust_email.outbox.models import OutboxMessage
+from robust_email.outbox.services import claims
 from robust_email.registry import registry
 from robust_email.smtp.events import Event, Submitted
+from tests.outbox.faults import DatabaseFault, database_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_django import Settings
+
+    from robust_email.outbox.services.sweeping import Swept
     from robust_email.testing import ScriptedServer
 
 
@@ -120,3 +130,63 @@ def execute(*statements: str) -> object:
         for statement in statements:
             cursor.execute(statement)
         return cursor.fetchone() if cursor.description else None
+
+
+@pytest.mark.parametrize("outbox_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_drain_goes_on_after_a_sweep_that_failed(outbox_url: str, settings: Settings, error: type[Error]) -> None:
+    """A service does not end for an error, even one that Django counts among no ``DatabaseError``."""
+    settings.EMAIL_OUTBOX_SWEEP = 0.05
+    swept = threading.Event()
+
+    def on_sweep(_: Swept) -> None:
+        swept.set()
+        drain.stop()
+
+    drain = Drain(Plan(forever=True, max_seconds=30), on_sweep=on_sweep)
+    with database_fault(DatabaseFault(part='"lease_until" <', error=error)) as fault:
+        drain.run()
+    assert (fault.struck, swept.is_set()) == (1, True)
+
+
+@pytest.mark.parametrize("outbox_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_heartbeat_goes_on_after_an_error(outbox_url: str, settings: Settings, error: type[Error]) -> None:
+    """The next sign of life is given: no lease runs out under a worker that lives."""
+    settings.EMAIL_OUTBOX_HEARTBEAT = 0.02
+    enqueue(EmailMessage("hi", "", "shop@example.org", ["ann@example.net"]))
+    claim = claims.claim(1)
+    before = OutboxMessage.objects.get().lease_until
+    with database_fault(DatabaseFault(part='SET "lease_until"', error=error)) as fault:
+        with Heartbeat(claim.token):
+            assert fault.passed.wait(30)
+        assert fault.struck == 1
+    after = OutboxMessage.objects.get().lease_until
+    assert before is not None
+    assert after is not None
+    assert after > before
+
+
+@pytest.mark.parametrize("outbox_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_database_that_stays_away_is_no_fault_of_the_mails(
+    outbox_url: str, relay: ScriptedServer, error: type[Error]
+) -> None:
+    """A worker that gives up before the mark gives all mails back: none is suspected of having broken the others."""
+    get_connection().send_messages([EmailMessage("hi", "", "shop@example.org", [f"{n}@example.net"]) for n in range(3)])
+    claim, tally = claims.claim(3), Tally()
+    run = _RelayRun(claim, "default", list(claim.rows), tally, never)
+    run._give_up = lambda: True
+    with database_fault(DatabaseFault(part='SET "state"', error=error)) as fault:
+        run.run()
+    assert fault.struck == 1
+    assert tally.released == 3
+    assert set(OutboxMessage.objects.values_list("state", "lost_leases")) == {("queued", 0)}
+    assert relay.accepted == []
+
+
+@pytest.mark.parametrize("outbox_url", ["sqlite"], indirect=True)
+def test_a_drain_that_is_to_end_says_what_the_database_said(outbox_url: str) -> None:
+    """The command ends with a line for people, and with the exit code of a failure."""
+    with database_fault(DatabaseFault(part='"lease_until" <')), pytest.raises(CommandError, match="database is away"):
+        call_command("outbox_drain")

@@ -12,7 +12,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from django.db import DatabaseError, IntegrityError, connections, router
+from django.db import Error as DbError
+from django.db import IntegrityError, connections, router
 
 from robust_email.governor.models import TABLE, SharedValue
 from robust_email.smtp.governor import StoreUnavailable
@@ -74,7 +75,7 @@ class DatabaseStore:
         used = connection.copy() if apart else connection
         try:
             yield used
-        except DatabaseError as exc:
+        except DbError as exc:
             if not used.in_atomic_block:
                 used.close_if_unusable_or_obsolete()
             raise StoreUnavailable(f"{type(exc).__name__} (is robust_email.governor migrated?): {exc}") from exc

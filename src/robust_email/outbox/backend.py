@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import DatabaseError, transaction
+from django.db import Error as DbError
+from django.db import transaction
 
 from robust_email import _compat, conf
 from robust_email.outbox.conf import names_a_backend
@@ -72,7 +73,7 @@ class OutboxEmailBackend(BaseEmailBackend):
         try:
             with transaction.atomic(using=using):
                 return sum(1 for _ in self._enqueued(email_messages))
-        except DatabaseError:
+        except DbError:
             if not self.fail_silently:
                 raise
             logger.exception("Mail could not be written into the outbox")

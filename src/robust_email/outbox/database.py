@@ -29,7 +29,10 @@ M = TypeVar("M", bound="Model")
 logger: Final = logging.getLogger("robust_email.outbox")
 
 UNAVAILABLE: Final = (OperationalError, InterfaceError)
-"""The database is away, restarting, full, locked, or chose this transaction to end a deadlock: worth another try."""
+"""The database is away, restarting, full, locked, or chose this transaction to end a deadlock: worth another try.
+
+Whoever means every error of the database catches ``django.db.Error``: ``InterfaceError`` is no ``DatabaseError``.
+"""
 
 _CLOCKS: Final[Mapping[str, str]] = {
     "postgresql": "SELECT clock_timestamp()",

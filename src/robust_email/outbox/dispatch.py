@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError
+from django.db import Error as DbError
 
 from robust_email.outbox import storage, tracing
 from robust_email.outbox.conf import outbox_settings
@@ -87,7 +87,7 @@ def run_one(pk: UUID, *, stop: Stop = never) -> Outcome | None:
 def run_batch(limit: int | None = None, *, stop: Stop = never) -> Tally:
     """Hand over up to ``limit`` mails that are due (default: ``EMAIL_OUTBOX_BATCH``).
 
-    Raises ``DatabaseError`` if none could be claimed; from then on nothing that a mail, a relay or the database does.
+    Raises ``django.db.Error`` if none could be claimed; from then on nothing that a mail, a relay or the database does.
     """
     return _run(claims.claim(limit or outbox_settings().batch), stop)
 
@@ -142,7 +142,7 @@ class _RelayRun:
                 self._note(finished)
         except LeaseLost as exc:
             logger.warning("Stopped before the end of data: %s", exc)
-        except DatabaseError as exc:
+        except DbError as exc:
             logger.warning("Stopped before the end of data: the database is away (%s)", type(exc).__name__)
         except ImproperlyConfigured as exc:
             self._finished += [Finished(row, _misconfigured(row, self._relay, exc)) for row in self._untouched(rows)]
@@ -205,7 +205,7 @@ class _RelayRun:
             # Nothing was written; what is known must be, all the same.
             self._write_singly(finished)
             raise
-        except DatabaseError:
+        except DbError:
             self._write_singly(finished)
             if marks:
                 raise
@@ -215,7 +215,7 @@ class _RelayRun:
         for each in finished:
             try:
                 _announce(self._tally, self._persist(lambda one=each: settle(self._claim, [one], (), self._using)))
-            except DatabaseError:
+            except DbError:
                 logger.exception("What came of mail %s cannot be written down; it ends in doubt", each.row.pk)
 
     def _persist(self, change: Callable[[], list[Settled]] | Callable[[], bool]) -> list[Settled]:

@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from django.db import DatabaseError, connections
+from django.db import Error as DbError
+from django.db import connections
 
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.database import LONGEST_PAUSE, UNAVAILABLE, logger
@@ -92,7 +93,7 @@ class Drain:
     def _sweep(self) -> None:
         try:
             swept = sweep()
-        except DatabaseError as exc:
+        except DbError as exc:
             if not self._plan.forever:
                 raise
             logger.warning("The outbox could not be swept (%s)", type(exc).__name__)

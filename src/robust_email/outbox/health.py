@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError
+from django.db import Error as DbError
 from django.http import JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -29,7 +29,7 @@ def outbox_health(request: HttpRequest) -> JsonResponse:
     """Answer with ``{"status": "ok" | "failing", "problems": [codes]}``, and with all figures who may see mails."""
     try:
         health = selectors.health()
-    except DatabaseError as exc:
+    except DbError as exc:
         logger.warning("The outbox's health cannot be told: %s", type(exc).__name__)
         return _answer(["unknown"])
     codes = sorted({problem.code for problem in health.problems})

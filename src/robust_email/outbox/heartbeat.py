@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Self
 
-from django.db import DatabaseError, connections
+from django.db import Error as DbError
+from django.db import connections
 
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.database import logger
@@ -44,7 +45,7 @@ class Heartbeat:
                 try:
                     if not extend_lease(self._token):
                         return  # nothing is left, or others have it
-                except DatabaseError as exc:
+                except DbError as exc:
                     logger.warning("No sign of life could be given for the mails at hand (%s)", type(exc).__name__)
                     connections.close_all()
         finally:

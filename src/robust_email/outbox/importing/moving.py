@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from django.db import DatabaseError, router, transaction
+from django.db import Error as DbError
+from django.db import router, transaction
 
 from robust_email.messages import to_submission
 from robust_email.outbox.database import passing_over_locked
@@ -77,7 +78,7 @@ def move(source: Source, *, dry_run: bool, limit: int | None = None, kind: str =
             report.moved += _move_one(source, pk, kind, relay, dry_run=dry_run)
         except (Unusable, ValueError) as exc:
             report.unusable.append((str(pk), masked(str(exc))))
-        except DatabaseError:
+        except DbError:
             raise
         except Exception as exc:  # noqa: BLE001 - another package's rows may fail in any way, each for itself
             report.unusable.append((str(pk), f"{type(exc).__name__}: {masked(str(exc))}"))

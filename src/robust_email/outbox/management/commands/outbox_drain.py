@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import Error as DbError
 
 from robust_email.outbox import selectors
 from robust_email.outbox.draining import Drain, Plan
@@ -63,7 +63,7 @@ class Command(BaseCommand):
                 signal.signal(number, lambda *_: drain.stop())
         try:
             tally = drain.run()
-        except DatabaseError as exc:
+        except DbError as exc:
             raise CommandError(f"The outbox's database is away: {exc}") from exc
         self._finish(tally)
 
