@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from facts.markdown import code, table
 from robust_email.suppression import conf
-from robust_email.suppression.policy import DEFAULT_DAYS
+from robust_email.suppression.policy import DAY, DEFAULT_DAYS
 from robust_email.suppression.services import BounceOutcome
 
 if TYPE_CHECKING:
@@ -45,4 +46,7 @@ def _settings() -> Iterator[tuple[str, ...]]:
 def _default(name: str, value: Any) -> str:  # noqa: ANN401 - a default is of any kind
     if name == "policy":
         return "see below"
+    if name == "retention":
+        kept = dataclasses.asdict(value).items()
+        return ", ".join(f"{code(what)} {seconds / DAY:g}" for what, seconds in kept)
     return "" if value in {None, ()} else code(f"{value:g}" if isinstance(value, float) else repr(value))

@@ -7,6 +7,7 @@ A Django app of its own beside ``robust_email.outbox``. What counts and for how 
 ``policy``        what a status code or a complaint costs an address: pure
 ``tokens``        bounce addresses that name one recipient and cannot be forged
 ``services``      every change; evidence is added, never changed
+``retention``     what is removed in time
 ``selectors``     who is suppressed, and which mails of ours a report can be about
 ``receivers``     the signals of the backend and the outbox that bring refusals here
 ``mailboxes``     a Maildir or an IMAP folder, each mail once

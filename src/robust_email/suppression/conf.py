@@ -5,6 +5,7 @@ An attribute is a setting: ``exempt_kinds`` is ``EMAIL_SUPPRESSION_EXEMPT_KINDS`
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Final
@@ -39,6 +40,26 @@ def _policy_of(days: dict[str, float | None]) -> Policy:
 _DEFAULT_POLICY: Final = _policy_of(dict(DEFAULT_DAYS))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """For how many seconds rows are kept; None is for ever."""
+
+    suppressions: float | None = 30 * DAY
+    """From their end on."""
+    evidence: float | None = 365 * DAY
+
+
+def _retention(value: object) -> Retention | None:
+    """Read days by what is kept, over the defaults; None keeps it for ever."""
+    if value is None:
+        return None
+    names = [field.name for field in dataclasses.fields(Retention)]
+    if not isinstance(value, dict) or not set(value) <= set(names):
+        raise ValueError(f"a dictionary of days with keys among {', '.join(names)}, not {value!r}")
+    days = {name: values.seconds(zero=True)(each) for name, each in value.items()}
+    return Retention(**{name: None if each is None else each * DAY for name, each in days.items()})
+
+
 def _kinds(value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
@@ -70,6 +91,15 @@ class SuppressionSettings:
         Meaning(values.text, "address", "The mailbox that bounces go to; bounce_address() adds a token to it."),
     ] = None
     token_age: Annotated[float, Meaning(values.seconds(), "days", "For which such a token is believed.")] = 30.0
+    retention: Annotated[
+        Retention,
+        Meaning(
+            _retention,
+            "days",
+            "After which suppression_purge removes suppressions, from their end on, and evidence; None: never. "
+            "Evidence about an address that is on the list stays, and so does what a report read once more is told by.",
+        ),
+    ] = Retention()
 
 
 _TABLE: Final = SettingTable(SuppressionSettings, "EMAIL_SUPPRESSION_")

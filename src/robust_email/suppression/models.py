@@ -1,4 +1,4 @@
-"""Who gets no mail, and why. ``services`` changes it, and nothing else does."""
+"""Who gets no mail, and why. ``services`` changes it, ``retention`` removes it in time, and nothing else does."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ class EvidenceIsKept(models.QuerySet["SuppressionEvidence"]):
 
 
 class SuppressionEvidence(models.Model):
-    """One thing that was said about an address, and what followed. It outlives the suppression; it holds no address."""
+    """One thing that was said about an address, and what followed. It outlives the suppression; it holds no address.
+
+    Never changed; removed in time, see ``retention``.
+    """
 
     fingerprint = models.CharField(max_length=64, unique=True, editable=False)
     """The same report read twice is one piece of evidence."""

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from robust_email.outbox.database import database as outbox_database
-from robust_email.outbox.models import OutboxRecipient
+from robust_email.outbox.models import OutboxMessage, OutboxRecipient
 from robust_email.outbox.states import State
 from robust_email.smtp import InvalidAddress
 from robust_email.suppression.addresses import digest_of
@@ -18,6 +18,7 @@ from robust_email.suppression.models import Reason, SuppressedAddress, Suppressi
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
 
     from django.db.models import QuerySet
 
@@ -61,6 +62,20 @@ def suppressed(asked: Collection[Asked]) -> Mapping[Asked, str]:
 def evidence_about(digest: str) -> QuerySet[SuppressionEvidence]:
     """Return all that was said about an address, in the order it came."""
     return SuppressionEvidence.objects.using(database()).filter(digest=digest).order_by("pk")
+
+
+def listed(digests: Collection[str], over: datetime | None) -> frozenset[str]:
+    """Return which of these have a row, but for one whose term was over by ``over``."""
+    rows = SuppressedAddress.objects.using(database()).filter(digest__in=digests)
+    if over is not None:
+        rows = rows.exclude(expires_at__lt=over)
+    return frozenset(rows.values_list("digest", flat=True))
+
+
+def kept_mails(message_ids: Collection[str]) -> frozenset[str]:
+    """Return which of these are Message-IDs of mails that the outbox still has."""
+    rows = OutboxMessage.objects.using(outbox_database()).filter(message_id__in=message_ids)
+    return frozenset(rows.values_list("message_id", flat=True)) if message_ids else frozenset()
 
 
 def recipients_of(message_ids: Sequence[str]) -> dict[str, str]:

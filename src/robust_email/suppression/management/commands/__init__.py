@@ -1,1 +1,1 @@
-"""``outbox_drain``, ``outbox_status`` and what operators need."""
+"""``email_bounces`` and ``suppression_purge``."""
