@@ -132,14 +132,14 @@ class Simulation:
         while True:
             yield from self._until_granted(relay, lane, caller, only_look=True)
             permit = yield from self._permit(relay, lane, caller)
-            standing = relay.circuit.ask(self._policy, self.now)
+            standing = relay.circuit.ask(self._policy, self.now, permit)
             if isinstance(standing, Wait):
                 relay.permits.release(permit, self.now, used=False)
                 yield standing.seconds
                 continue
             if (yield from self._connects(relay)):
                 break
-            relay.circuit.failed(self._policy, "time-out", self.now, self.dice.random())
+            relay.circuit.failed(self._policy, "time-out", self.now, self.dice.random(), standing)
             relay.permits.release(permit, self.now, used=False)
         relay.circuit.succeeded(self.now)
         wait = relay.rates.take((RATE,), 1.0, Request(caller, lane, 1, 60.0, self.now))

@@ -32,29 +32,30 @@ def test_it_opens_after_so_many_faults_in_a_row() -> None:
         else:
             assert not circuit.failed(POLICY, "refused", 1, 0.0)
     assert not circuit.failed(POLICY, "refused", 1 + POLICY.memory + 1, 0.0)
-    assert circuit.ask(POLICY, 100) is None
+    assert circuit.ask(POLICY, 100, "a") is None
 
 
 def test_one_caller_at_a_time_may_try() -> None:
     """After the cool-down the first who asks is the probe, and all others wait for what he finds."""
     circuit = opened()
-    assert isinstance(circuit.ask(POLICY, 100.5), Wait)
-    assert isinstance(circuit.ask(POLICY, 101), Probe)
+    assert isinstance(circuit.ask(POLICY, 100.5, "a"), Wait)
+    assert isinstance(circuit.ask(POLICY, 101, "a"), Probe)
     assert circuit.standing == "half-open"
-    assert [type(circuit.ask(POLICY, 101 + i)) for i in range(50)] == [Wait] * 50
-    assert isinstance(circuit.ask(POLICY, 101 + POLICY.probe), Probe), "the first probe has died"
+    assert [type(circuit.ask(POLICY, 101 + i, "a")) for i in range(50)] == [Wait] * 50
+    assert isinstance(circuit.ask(POLICY, 101 + POLICY.probe, "a"), Probe), "the first probe has died"
 
 
 def test_a_probe_that_fails_doubles_the_pause() -> None:
     """Up to the longest, and the reason that is shown is the latest."""
     circuit, now, pauses = opened(), 100.0, []
     for number in range(6):
-        wait = circuit.ask(POLICY, now)
+        wait = circuit.ask(POLICY, now, "a")
         assert isinstance(wait, Wait)
         pauses.append(wait.seconds)
         now += wait.seconds
-        assert isinstance(circuit.ask(POLICY, now), Probe)
-        circuit.failed(POLICY, f"fault {number}", now, 0.0)
+        probe = circuit.ask(POLICY, now, f"try {number}")
+        assert isinstance(probe, Probe)
+        circuit.failed(POLICY, f"fault {number}", now, 0.0, probe)
     assert pauses == [1, 2, 4, 8, 8, 8]
     assert circuit.reason == "fault 5"
 
@@ -64,14 +65,47 @@ def test_late_news_does_not_prolong_the_outage() -> None:
     circuit = opened()
     for _ in range(20):
         circuit.failed(POLICY, "late", 100.9, 0.0)
-    assert isinstance(circuit.ask(POLICY, 101), Probe)
+    assert isinstance(circuit.ask(POLICY, 101, "a"), Probe)
+
+
+def test_late_news_does_not_end_somebody_elses_probe() -> None:
+    """While one tries, what others find out later neither lets a second one try nor counts as his failure."""
+    circuit = opened()
+    late = circuit.ask(POLICY, 101, "late")
+    assert isinstance(late, Probe)
+    probe = circuit.ask(POLICY, 101 + POLICY.probe, "next")
+    assert isinstance(probe, Probe)
+    for who in (None, late, Probe()):
+        assert not circuit.failed(POLICY, "late", 162, 0.0, who)
+        circuit.give_back(who or Probe("nobody"))
+    assert (circuit.standing, circuit.cooldown, circuit.reason) == ("half-open", POLICY.cooldown, "refused")
+    assert isinstance(circuit.ask(POLICY, 163, "third"), Wait)
+    circuit.failed(POLICY, "still out", 163, 0.0, probe)
+    assert (circuit.standing, circuit.cooldown, circuit.reason) == ("open", 2 * POLICY.cooldown, "still out")
+
+
+def test_a_probe_that_found_nothing_out_makes_room_for_the_next() -> None:
+    """At once, since the relay may be well; the pause is not doubled, and only his own place can be given back."""
+    circuit = opened()
+    probe = circuit.ask(POLICY, 101, "a")
+    assert isinstance(probe, Probe)
+    circuit.give_back(probe)
+    assert circuit.standing == "open"
+    following = circuit.ask(POLICY, 101, "b")
+    assert isinstance(following, Probe)
+    circuit.give_back(probe)
+    assert isinstance(circuit.ask(POLICY, 101, "c"), Wait)
+    circuit.failed(POLICY, "refused", 101, 0.0, following)
+    circuit.give_back(following)
+    wait = circuit.ask(POLICY, 101, "d")
+    assert wait == Wait(2.0, "the relay has been out for 1 s and is tried by one at a time: refused")
 
 
 def test_the_first_success_closes_it() -> None:
     """Everybody may go at once, and how long it was out is known."""
     circuit = opened()
     assert circuit.succeeded(160) == 60
-    assert circuit.ask(POLICY, 160) is None
+    assert circuit.ask(POLICY, 160, "a") is None
     assert circuit.succeeded(161) is None
 
 

@@ -10,11 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robust_email.smtp import Deadline, OpeningRetry, PoolLimits, SubmissionClient
+from robust_email.smtp import (
+    Credentials,
+    CredentialsUnavailable,
+    Deadline,
+    OpeningRetry,
+    PoolLimits,
+    SubmissionClient,
+    TlsMode,
+    TlsPolicy,
+)
 from robust_email.smtp.events import AttemptFailed, CircuitClosed, CircuitOpened, HeldBack, SessionClosed
-from robust_email.smtp.failure import FailureKind
-from robust_email.smtp.governor import BreakerPolicy, Lane, MemoryStore, Rate, RelayLimits, SharedGovernor
-from robust_email.smtp.outcome import Disposition, Scope
+from robust_email.smtp.failure import Failure, FailureKind
+from robust_email.smtp.governor import (
+    BreakerPolicy,
+    Lane,
+    MemoryStore,
+    Observation,
+    Probe,
+    Rate,
+    RelayLimits,
+    SharedGovernor,
+)
+from robust_email.smtp.governor.breaker import shows_endpoint_well, speaks_of_endpoint
+from robust_email.smtp.outcome import Disposition, Scope, classify_failure
 from robust_email.smtp.phases import Phase
 from robust_email.testing import At, Fault, Reply, Script, ScriptedServer
 from tests.submission.relay import ONCE, config_for, envelope, mail, submissions, words
@@ -24,6 +43,8 @@ if TYPE_CHECKING:
 
     from robust_email.smtp.events import Event
     from robust_email.smtp.governor import Store
+    from robust_email.smtp.session import Session
+    from tests.submission.relay import Fields
 
 CALM = BreakerPolicy(failures=100)
 
@@ -32,12 +53,19 @@ class Worker:
     """A client with a governor of its own over a shared store, as a process would have, and what it heard."""
 
     def __init__(
-        self, server: ScriptedServer, store: Store, limits: RelayLimits, pool: PoolLimits, retry: OpeningRetry = ONCE
+        self,
+        server: ScriptedServer,
+        store: Store,
+        limits: RelayLimits,
+        *,
+        pool: PoolLimits,
+        retry: OpeningRetry = ONCE,
+        fields: Fields | None = None,
     ) -> None:
         self.heard: list[Event] = []
         self.slept: list[tuple[float, int]] = []
         """Each wait with the number of sessions leased meanwhile."""
-        config = config_for(server, pool=pool, retry=retry)
+        config = dataclasses.replace(config_for(server, pool=pool, retry=retry), **(fields or {}))
         self.governor = SharedGovernor(
             config.endpoint, config.endpoint, limits, store, listener=self.heard.append, dice=lambda: 0.0
         )
@@ -68,7 +96,7 @@ def workers(
 ) -> Iterator[list[Worker]]:
     """Give some that share a store."""
     store = MemoryStore()
-    made = [Worker(server, store, limits, PoolLimits(wait=wait), **more) for _ in range(count)]
+    made = [Worker(server, store, limits, pool=PoolLimits(wait=wait), **more) for _ in range(count)]
     try:
         yield made
     finally:
@@ -183,6 +211,55 @@ def test_an_open_circuit_costs_nobody_a_connection() -> None:
         assert words(one.submit(6)) == {"ann": "accepted"}
         [closed] = two.events(CircuitClosed)
         assert closed.outage >= 0.3
+
+
+class NoToken:
+    """A source of credentials whose token server is down."""
+
+    def credentials(self, seconds: float) -> Credentials:
+        """Have none."""
+        raise CredentialsUnavailable(f"no token within {seconds:.0f} s", permanent=False)
+
+    def refused(self, _: Credentials) -> bool:
+        """Have no others."""
+        return False
+
+    def still_good(self, _: Credentials) -> bool:
+        """Know nothing against them."""
+        return True
+
+
+ENDS: dict[str, Fields] = {
+    "STARTTLS not offered": {"tls": TlsPolicy(TlsMode.STARTTLS)},
+    "AUTH not offered": {"credentials": Credentials("ann", "secret"), "allow_clear_text_auth": True},
+    "token server down": {"credentials": Credentials("ann", provider=NoToken()), "allow_clear_text_auth": True},
+}
+
+
+@pytest.mark.parametrize("end", ["STARTTLS not offered", "AUTH not offered", "token server down", "interrupted"])
+def test_a_probe_that_says_nothing_of_the_endpoint_keeps_nobody_out(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes next is the next probe, and need not wait until a lost probe is given up, a minute later."""
+    limits = RelayLimits(breaker=BreakerPolicy(failures=1, cooldown=0.01), adaptive=False)
+    script = Script(accounts={"ann": "secret"} if end == "token server down" else {})
+    with ScriptedServer(script) as server, workers(server, limits, fields=ENDS.get(end)) as [unlucky]:
+        unlucky.governor.observe(Observation(classify_failure(Failure(FailureKind.TIMEOUT, Phase.CONNECT, "x"))))
+        assert unlucky.governor.state().circuit == "open"
+        threading.Event().wait(0.05)
+        if end == "interrupted":
+            monkeypatch.setattr(unlucky.client, "_open_now", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                unlucky.submit(2)
+        else:
+            verdict = unlucky.submit(2).decisive
+            assert not speaks_of_endpoint(verdict)
+            assert not shows_endpoint_well(verdict)
+        assert unlucky.governor.state().circuit == "open"
+        assert isinstance(unlucky.governor.circuit(), Probe)
+
+
+def interrupted(*_: object) -> Session:
+    """Somebody pressed Ctrl-C while a session was opened."""
+    raise KeyboardInterrupt
 
 
 def test_recipients_that_are_refused_open_no_circuit(smtp_server: ScriptedServer) -> None:

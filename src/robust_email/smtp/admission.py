@@ -57,14 +57,14 @@ class Admission:
             raise NotAdmitted(standing, worth_waiting=False)
         try:
             yield permit
-        except SessionUnavailable as exc:
-            self._governor.observe(Observation(exc.verdict))
+        except BaseException as exc:
+            if isinstance(exc, SessionUnavailable):
+                self._governor.observe(Observation(exc.verdict, standing))
+            if standing is not None:  # not every end says something of the endpoint: a wrong certificate, an interrupt
+                self._governor.give_back(standing)
             permit.release()
             raise
-        except BaseException:
-            permit.release()
-            raise
-        self._governor.observe(Observation())
+        self._governor.observe(Observation(probe=standing))
 
     def observe(self, verdicts: Iterable[Verdict]) -> None:
         """Learn from a transaction: each different verdict once."""

@@ -38,6 +38,8 @@ class Circuit:
     retry_at: float = 0.0
     cooldown: float = 0.0
     probe_until: float = 0.0
+    probe: str = ""
+    """The name of the latest probe; only what it found out prolongs the outage."""
     reason: str = ""
 
     @property
@@ -47,8 +49,8 @@ class Circuit:
             return "closed"
         return "half-open" if self.probe_until else "open"
 
-    def ask(self, policy: BreakerPolicy, now: float) -> Wait | Probe | None:
-        """May a session be opened? A probe that says nothing more for ``policy.probe`` seconds has died."""
+    def ask(self, policy: BreakerPolicy, now: float, name: str) -> Wait | Probe | None:
+        """May a session be opened, by a probe of this name? One that says nothing for ``policy.probe`` s has died."""
         if self.opened_at is None:
             return None
         if now < self.retry_at or now < self.probe_until:
@@ -56,13 +58,13 @@ class Circuit:
                 f"the relay has been out for {now - self.opened_at:.0f} s and is tried by one at a time: {self.reason}"
             )
             return Wait(max(self.retry_at, self.probe_until) - now, text)
-        self.probe_until = now + policy.probe
-        return Probe()
+        self.probe_until, self.probe = now + policy.probe, name
+        return Probe(name)
 
-    def failed(self, policy: BreakerPolicy, reason: str, now: float, dice: float) -> bool:
+    def failed(self, policy: BreakerPolicy, reason: str, now: float, dice: float, probe: Probe | None = None) -> bool:
         """Count a fault; whether it opened the circuit. Late news from before it opened change nothing."""
         if self.opened_at is not None:
-            if self.probe_until:
+            if self._is_tried_by(probe):
                 self.cooldown = min(policy.longest_cooldown, 2 * self.cooldown)
                 self._hold_off(reason, now, dice)
             return False
@@ -80,10 +82,22 @@ class Circuit:
     def succeeded(self, now: float) -> float | None:
         """Forget all faults; how long (seconds) the endpoint was out, if the circuit was open."""
         outage = None if self.opened_at is None else now - self.opened_at
-        self.failures, self.opened_at, self.probe_until, self.reason = 0, None, 0.0, ""
+        self.failures, self.opened_at, self.reason = 0, None, ""
+        self._end_probe()
         return outage
+
+    def give_back(self, probe: Probe) -> None:
+        """Let the next caller try at once, if this one is still taken for the one who does."""
+        if self._is_tried_by(probe):
+            self._end_probe()
+
+    def _is_tried_by(self, probe: Probe | None) -> bool:
+        return probe is not None and bool(self.probe_until) and probe.name == self.probe
+
+    def _end_probe(self) -> None:
+        self.probe_until, self.probe = 0.0, ""
 
     def _hold_off(self, reason: str, now: float, dice: float) -> None:
         self.reason = reason
-        self.probe_until = 0.0
+        self._end_probe()
         self.retry_at = now + self.cooldown * (1 + dice / 4)

@@ -27,7 +27,9 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The relay was given up, and this caller alone may try whether it is back."""
+    """The relay was given up, and this caller alone may try whether it is back. ``name`` tells one try from another."""
+
+    name: str = ""
 
 
 class Permit(Protocol):
@@ -46,9 +48,10 @@ class Permit(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """How the relay just did: a verdict, or ``None`` for a session that was opened."""
+    """How the relay just did: a verdict, or ``None`` for a session that was opened; by a ``probe``, if it was one."""
 
     verdict: Verdict | None = None
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,9 @@ class Governor(Protocol):
 
     def observe(self, observation: Observation) -> None:
         """Learn how the relay did. Never raises."""
+
+    def give_back(self, probe: Probe) -> None:
+        """Let somebody else try: this one ended, and need not have found anything out. Never raises."""
 
     def when_wanted(self, give_up_idle: Callable[[], object]) -> None:
         """Call this (a bound method, weakly held), from another thread, when idle connections are wanted elsewhere."""

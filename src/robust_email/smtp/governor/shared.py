@@ -108,13 +108,16 @@ class SharedGovernor:
 
     def circuit(self) -> Wait | Probe | None:
         """Ask before a session is opened."""
+        name = self._next_name()
         return self._store.run(
-            lambda store, limits: self._circuit.change(store, lambda circuit, now: circuit.ask(limits.breaker, now))
+            lambda store, limits: self._circuit.change(
+                store, lambda circuit, now: circuit.ask(limits.breaker, now, name)
+            )
         )
 
     def connection(self, lane: Lane, patience: float) -> Permit | Wait:
         """Ask for leave to open a session."""
-        name = f"{self._name}-{next(self._numbers)}"
+        name = self._next_name()
         wait = self._store.run(lambda store, limits: self._ask_connection(store, limits, name, lane, patience))
         if wait is not None:
             return wait
@@ -157,6 +160,9 @@ class SharedGovernor:
         wait = self._rates.change(store, lambda book, now: book.take(limits.rates, factor, replace(request, now=now)))
         text = f"the limit of {', '.join(map(str, limits.rates))} is used up"
         return Wait(wait, text + (f" (lowered to {factor:.0%})" if factor < 1 else "")) if wait else None
+
+    def _next_name(self) -> str:
+        return f"{self._name}-{next(self._numbers)}"
 
     @property
     def _caller(self) -> str:
@@ -217,9 +223,16 @@ class SharedGovernor:
             elif verdict.disposition is Disposition.ACCEPTED:
                 self._accepted()
             else:
-                self._went_wrong(verdict)
+                self._went_wrong(verdict, observation.probe)
         except Exception:  # learning must not cost a mail
             _logger.exception("Learning from %s failed", self._endpoint)
+
+    def give_back(self, probe: Probe) -> None:
+        """Let somebody else try."""
+        try:
+            self._store.run(lambda store, _: self._circuit.change(store, lambda circuit, _: circuit.give_back(probe)))
+        except Exception:  # whoever waits for it waits no longer than a probe may take
+            _logger.exception("A probe of %s could not be given back", self._endpoint)
 
     def _session_opened(self) -> None:
         self._endpoint_is_well()
@@ -248,14 +261,14 @@ class SharedGovernor:
         if not pressure.is_calm(self._most):
             self._alter(lambda pressure, _: pressure.succeeded(count, self._most, self._per_window))
 
-    def _went_wrong(self, verdict: Verdict) -> None:
+    def _went_wrong(self, verdict: Verdict, probe: Probe | None) -> None:
         reason = masked(verdict.reason)
         if shows_endpoint_well(verdict):
             self._endpoint_is_well()
         elif speaks_of_endpoint(verdict):
             opened = self._store.run(
                 lambda store, limits: self._circuit.change(
-                    store, lambda circuit, now: circuit.failed(limits.breaker, reason, now, self._dice())
+                    store, lambda circuit, now: circuit.failed(limits.breaker, reason, now, self._dice(), probe)
                 )
             )
             if opened:
