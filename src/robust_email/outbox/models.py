@@ -305,3 +305,8 @@ class OutboxRelay(models.Model):
     def __str__(self) -> str:
         """Say what is wrong."""
         return f"{self.name} is {self.trouble}: {self.reason}"
+
+    @property
+    def is_returning(self) -> bool:
+        """It has answered, or was resumed, and the mail that waits for it is being let go: the row ends with that."""
+        return self.ask_again_at == self.since

@@ -19,7 +19,7 @@ from robust_email.outbox.database import (
     passing_over_locked,
 )
 from robust_email.outbox.models import DoubtPolicy, OutboxMessage, OutboxRecipient, SubmissionAttempt
-from robust_email.outbox.services import tallying
+from robust_email.outbox.services import tallying, troubles
 from robust_email.outbox.services.claims import UNLEASED, queued_at
 from robust_email.outbox.services.scrubbing import NO_BODY, is_scrubbed
 from robust_email.outbox.states import LEASED, Event, State, sources
@@ -47,12 +47,14 @@ class Swept:
     dead: int = 0
     """Taken from too many workers."""
     expired: int = 0
+    let_go: int = 0
+    """Waited for a relay that was back, or for longer than its pause."""
     files: list[str] = field(default_factory=list, repr=False)
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.requeued + self.resent + self.held + self.dead + self.expired
+        return self.requeued + self.resent + self.held + self.dead + self.expired + self.let_go
 
 
 def sweep() -> Swept:
@@ -64,15 +66,17 @@ def sweep() -> Swept:
     while _sweep_leases(using, swept) or _expire(using, swept):
         pass
     storage.remove_files(swept.files)
+    swept.let_go = troubles.finish_letting_go(using)
     if swept.total:
         logger.warning(
             "Swept the outbox: %d queued again, %d in doubt and to be submitted again, %d in doubt and held, %d given "
-            "up, %d expired",
+            "up, %d expired, %d waiting for no reason",
             swept.requeued,
             swept.resent,
             swept.held,
             swept.dead,
             swept.expired,
+            swept.let_go,
         )
     tallying.roll_up()
     return swept

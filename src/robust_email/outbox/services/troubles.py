@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Case, F, Value, When
+from django.db import transaction
+from django.db.models import Case, Exists, F, Q, Value, When
 from django.db.models.functions import Now
 
 from robust_email.outbox import wakeup
@@ -39,7 +41,10 @@ def note(name: str, verdict: Verdict, endpoint: str, now: datetime, using: str) 
     """Note that a relay could not be had; returns when it is to be asked again. Inside the caller's transaction."""
     settings = outbox_settings()
     trouble = OutboxRelay.Trouble.MISCONFIGURED if verdict.scope is Scope.CONFIGURATION else OutboxRelay.Trouble.DOWN
-    known = OutboxRelay.objects.using(using).filter(pk=name).first()
+    # Under a lock: who has read a long pause and waits for its end must not write that behind the one who ended it.
+    known = OutboxRelay.objects.using(using).select_for_update().filter(pk=name).first()
+    if known is not None and known.is_returning:
+        known = None
     if known is not None and known.ask_again_at > now and known.trouble in {trouble, OutboxRelay.Trouble.PAUSED}:
         return known.ask_again_at  # another worker has just found out the same, or a person paused it
     failures = known.failures + 1 if known is not None else 1
@@ -94,7 +99,8 @@ def hold_back(using: str) -> None:
 def pause(name: str, until: datetime, reason: str, using: str) -> None:
     """Leave a relay alone until then, whatever a worker that is with it now finds out. Inside the caller's transaction.
 
-    What was known of a trouble gives way: it is found out again when the relay is asked again.
+    What was known of a trouble gives way: it is found out again when the relay is asked again. Mail that waited for a
+    later end waits for this one, once the transaction is committed.
     """
     OutboxRelay.objects.using(using).update_or_create(
         name=name,
@@ -106,28 +112,69 @@ def pause(name: str, until: datetime, reason: str, using: str) -> None:
             "reason": reason[:TEXT_LENGTH],
         },
     )
+    transaction.on_commit(partial(_pull_back, name, until, using), using=using)
+
+
+def _pull_back(name: str, until: datetime, using: str) -> int:
+    """Have no mail wait longer than the pause of its relay; returns how many did."""
+    still_so = OutboxRelay.objects.using(using).filter(
+        pk=name, trouble=OutboxRelay.Trouble.PAUSED, ask_again_at__lte=until
+    )
+    late = OutboxMessage.objects.using(using).filter(
+        Exists(still_so),
+        Q(send_after__isnull=True) | Q(send_after__lt=F("next_attempt_at")),
+        relay=name,
+        next_attempt_at__gt=until,
+        state=State.QUEUED,
+        waits_for_relay=True,
+    )
+    return _in_chunks(late, using, next_attempt_at=_not_before(until))
 
 
 def is_over(name: str, using: str, *, by_hand: bool = False) -> bool:
     """Note that a relay took a mail or gave it an answer: if it was in trouble, its waiting mail is due now.
 
-    A pause is over when its time has come, or by hand.
+    A pause is over when its time has come, or by hand. Inside a transaction the mail goes once that is committed.
     """
     relays = OutboxRelay.objects.using(using).filter(pk=name)
     if not by_hand:
         relays = relays.exclude(trouble=OutboxRelay.Trouble.PAUSED, ask_again_at__gt=Now())
-    if not relays.delete()[0]:
+    if not relays.exists():
         return False
+    now = database_now(using)
+    # The row goes last: if this worker dies before that, the sweep reads from it that mail is still to be let go.
+    if not relays.update(trouble=OutboxRelay.Trouble.DOWN, since=now, ask_again_at=now, failures=0):
+        return False
+    transaction.on_commit(partial(_let_go, name, now, using), using=using)
+    return True
+
+
+def _let_go(name: str, since: datetime, using: str) -> int:
+    """Have the mail that waits for a relay go now; returns how much that was."""
     waiting = OutboxMessage.objects.using(using).filter(
         relay=name, next_attempt_at__isnull=False, state=State.QUEUED, waits_for_relay=True
     )
-    now = database_now(using)
-    due: Any = Case(When(send_after__gt=now, then=F("send_after")), default=Value(now))
-    let_go = _in_chunks(waiting, using, next_attempt_at=due, waits_for_relay=False)
+    let_go = _in_chunks(waiting, using, next_attempt_at=_not_before(database_now(using)), waits_for_relay=False)
+    OutboxRelay.objects.using(using).filter(pk=name, since=since, ask_again_at=since).delete()
     logger.info("Relay %s answers again; %d waiting mails go now", name, let_go, extra={"outbox_relay": name})
     if let_go:
         wakeup.notify_backlog()
-    return True
+    return let_go
+
+
+def _not_before(moment: datetime) -> Any:  # noqa: ANN401 - an expression of Django's
+    return Case(When(send_after__gt=moment, then=F("send_after")), default=Value(moment))
+
+
+def finish_letting_go(using: str) -> int:
+    """Do what a worker that died has left of a relay's return, or of a pause's new end; returns for how many mails."""
+    done = 0
+    for relay in OutboxRelay.objects.using(using).all():
+        if relay.is_returning:
+            done += _let_go(relay.name, relay.since, using)
+        elif relay.trouble == OutboxRelay.Trouble.PAUSED:
+            done += _pull_back(relay.name, relay.ask_again_at, using)
+    return done
 
 
 def _in_chunks(rows: QuerySet[OutboxMessage], using: str, **changes: Any) -> int:  # noqa: ANN401 - of many types
