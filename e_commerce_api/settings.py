@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "drf_standardized_errors",
     "robust_email",
     "robust_email.outbox",
+    "robust_email.suppression",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -287,6 +288,13 @@ EMAIL_OUTBOX_WAKEUP = "authentication.verification.wakeup.AccountsWakeUp"
 EMAIL_OUTBOX_RETRY_SCHEDULE = [ENV.email_task_retry_scale * seconds for seconds in (60, 120, 240, 300, 300)]
 EMAIL_OUTBOX_RETRY_JITTER = 0.25
 EMAIL_OUTBOX_SWEEP = 30 * min(1, ENV.email_task_retry_scale) or 1
+
+# Suppression. What was refused as 5.1.1 may be there half a year later, and a click on "spam" counts for ever; so what
+# nobody waits for is kept back, and codes are not: a person asks for one, and without it he is locked out with no way
+# to say so. They are ten a day to one address at most, and a code that is entered ends what a server's refusal began.
+# Nor are notices that a password or an address was changed: by them an owner learns of a theft. Kept back are order
+# confirmations, which stand in the account too, and "you have an account already", which strangers can cause.
+EMAIL_SUPPRESSION_EXEMPT_KINDS = ["verification", "password-reset", "notice"]
 
 # ------------------------------------------------------------------------------------------------ Celery
 

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from authentication.verification import apis
+from authentication.verification import apis, suppression_apis
 from e_commerce_api.health import healthz, readyz
 from e_commerce_api.orders.apis import OrdersApi
 from e_commerce_api.security import with_inline_styles
@@ -24,6 +24,8 @@ urlpatterns = [
     path("api/orders/", OrdersApi.as_view(), name="orders"),
     path("api/support/emails/find/", apis.FindEmailsApi.as_view(), name="support-find"),
     path("api/support/emails/<uuid:pk>/<str:action>/", apis.DecideEmailApi.as_view(), name="support-decide"),
+    path("api/support/suppressions/find/", suppression_apis.FindSuppressionApi.as_view(), name="support-suppressions"),
+    path("api/support/suppressions/lift/", suppression_apis.LiftSuppressionApi.as_view(), name="support-lift"),
     path("api/schema/", SpectacularAPIView.as_view(permission_classes=[], authentication_classes=[]), name="schema"),
     path(
         "api/docs/",

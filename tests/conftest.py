@@ -67,8 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def suppression_stands_aside(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let suppression hear of refusals in its own tests and pages only: it would keep addresses for all others."""
-    folders = (Path(__file__).with_name(name) for name in ("suppression", "docs"))
+    """Let suppression hear of refusals in its own tests, pages and shop: it would keep addresses for all others."""
+    folders = (Path(__file__).with_name(name) for name in ("suppression", "docs", "service"))
     if any(map(request.path.is_relative_to, folders)) or not apps.is_installed("robust_email.suppression"):
         yield
         return

@@ -8,6 +8,7 @@ row.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.services import sweeping
 from robust_email.outbox.states import State
 from robust_email.smtp import error_for
+from robust_email.suppression import retention
 
 if TYPE_CHECKING:
     from celery import Task
@@ -80,5 +82,10 @@ def sweep() -> dict[str, object]:
 
 @shared_task(name="authentication.verification.purge")
 def purge() -> dict[str, object]:
-    """Remove accounts whose address was never proven, and mails that ended long enough ago."""
-    return {"status": "success", "accounts": accounts.purge_unverified(), "mails": sum(sweeping.purge().values())}
+    """Remove accounts whose address was never proven, and mails and suppressions that ended long enough ago."""
+    return {
+        "status": "success",
+        "accounts": accounts.purge_unverified(),
+        "mails": sum(sweeping.purge().values()),
+        **asdict(retention.purge()),
+    }

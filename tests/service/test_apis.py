@@ -219,7 +219,13 @@ def test_support_decides_only_what_is_possible(customer: User, inside: Device, s
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/support/emails/find/", "/api/support/emails/0190a000-0000-7000-8000-000000000000/cancel/"]
+    "path",
+    [
+        "/api/support/emails/find/",
+        "/api/support/emails/0190a000-0000-7000-8000-000000000000/cancel/",
+        "/api/support/suppressions/find/",
+        "/api/support/suppressions/lift/",
+    ],
 )
 def test_v38_support_is_for_staff(inside: Device, path: str) -> None:
     """403 for a customer, 401 for a stranger."""

@@ -18,6 +18,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from authentication.core.models import User
+from robust_email.suppression.services import suppress
 from tests.service.customers import ADDRESS, PASSWORD, Device, last_code, mails
 
 if TYPE_CHECKING:
@@ -76,6 +77,15 @@ def unverified(db: None) -> User:
 
 
 @pytest.fixture
+def suppressed(db: None) -> User:
+    """Give somebody whose mailbox was refused for good."""
+    user = User.objects.create_user("suppressed@customer.example", PASSWORD)
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    suppress(user.email)
+    return user
+
+
+@pytest.fixture
 def inactive(db: None) -> User:
     """Give somebody who was locked out."""
     user = User.objects.create_user("inactive@customer.example", PASSWORD, is_active=False)
@@ -84,14 +94,16 @@ def inactive(db: None) -> User:
 
 
 def test_v01_v02_registering_a_known_address_looks_and_costs_the_same(
-    customer: User, unverified: User, inactive: User
+    customer: User, unverified: User, inactive: User, suppressed: User
 ) -> None:
     """Same status, body, headers, hashes and statements; the owner of the address is told by mail."""
     unknown = seen(lambda: Device().sign_up(UNKNOWN))
     assert (unknown.status, unknown.hashes) == (401, 1)
-    for user in (customer, unverified, inactive):
+    for user in (customer, unverified, inactive, suppressed):
         assert seen(partial(Device().sign_up, user.email)) == unknown
-    assert [mail.kind for mail in mails()] == ["verification", "account-exists", "account-exists", "account-exists"]
+    suppress("suppressed.stranger@customer.example")
+    assert seen(lambda: Device().sign_up("suppressed.stranger@customer.example")) == unknown
+    assert [mail.kind for mail in mails()] == ["verification", *["account-exists"] * 4, "verification"]
 
 
 def test_v02_sending_again_costs_the_same_where_there_is_nobody(customer: User) -> None:
@@ -105,12 +117,12 @@ def test_v02_sending_again_costs_the_same_where_there_is_nobody(customer: User) 
 
 
 def test_v03_a_reset_looks_and_costs_the_same_for_every_address(
-    customer: User, unverified: User, inactive: User
+    customer: User, unverified: User, inactive: User, suppressed: User
 ) -> None:
-    """Known, unknown, unproven and locked out: one answer, as many statements."""
+    """Known, unknown, unproven, locked out and suppressed: one answer, as many statements."""
     unknown = seen(lambda: Device().ask_for_reset(UNKNOWN))
     assert unknown.status == 401
-    for user in (customer, unverified, inactive):
+    for user in (customer, unverified, inactive, suppressed):
         assert seen(partial(Device().ask_for_reset, user.email)) == unknown
     assert mails(to=UNKNOWN) == []
     assert mails(to=inactive.email) == []

@@ -37,6 +37,8 @@ PATHS = [
     ("POST", "/api/orders/"),
     ("POST", "/api/support/emails/find/"),
     ("POST", "/api/support/emails/{id}/{action}/"),
+    ("POST", "/api/support/suppressions/find/"),
+    ("POST", "/api/support/suppressions/lift/"),
 ]
 
 

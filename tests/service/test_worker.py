@@ -79,6 +79,25 @@ class Running:
             assert time.monotonic() < deadline, self.worker_log()[-3000:]
             time.sleep(0.02)
 
+    def ended(self, address: str, kind: str, count: int = 1, within: float = 20.0) -> tuple[str, int, str]:
+        """Wait until so many mails of this kind have ended; return state, attempts and reason of the newest."""
+        deadline = time.monotonic() + within
+        while len(found := self._ended(address, kind)) < count:
+            assert time.monotonic() < deadline, self.worker_log()[-3000:]
+            time.sleep(0.05)
+        return found[-1]
+
+    def _ended(self, address: str, kind: str) -> list[tuple[str, int, str]]:
+        with sqlite3.connect(self.folder / "database.sqlite3", timeout=20) as database:
+            found: list[tuple[str, int, str]] = database.execute(
+                "SELECT state, attempts, m.reason FROM robust_email_outbox_outboxmessage m"
+                " JOIN robust_email_outbox_outboxrecipient r ON r.message_id = m.id"
+                " WHERE r.address = ? AND m.kind = ? AND m.finished_at IS NOT NULL ORDER BY m.created_at",
+                [address, kind],
+            ).fetchall()
+        database.close()
+        return found
+
     def worker_log(self) -> str:
         """Return the worker's output so far."""
         return (self.folder / "worker.log").read_text()
@@ -191,6 +210,26 @@ def test_a_refused_recipient_is_not_tried_again(running: Running) -> None:
     assert running.settled(address) == ("refused", 1)
     assert running.mails_to(address) == []
     assert re.search(r"ERROR.*permanent failure, trying again cannot help: .*550", running.worker_log())
+
+
+def test_s32_a_mailbox_that_is_gone_gets_codes_and_nothing_else(running: Running) -> None:
+    """S32: after one 5.1.1 the worker keeps the next mail back, its row says why, and a code that is asked for goes."""
+    address = "gone@customer.example"
+    shop = running.register(address)
+    running.settled(address)
+    found = CODE.search(running.mails_to(address)[0].data)
+    assert found
+    assert shop.verify(found[1].decode()).status == 200
+    running.relay.add_fault(Fault(At.RCPT, Reply("550 5.1.1 unknown"), subject=address, times=1))
+    reasons = []
+    for count in (1, 2):
+        lines = [{"product": "Teapot", "quantity": 1, "unit_price": 3490}]
+        assert shop.post("/api/orders/", {"reference": str(uuid.uuid4()), "lines": lines}).status == 201
+        reasons.append(running.ended(address, "order-confirmation", count))
+    assert reasons == [("refused", 1, "550 5.1.1 unknown"), ("refused", 0, "suppressed: refused for good 5.1.1")]
+    assert Shop(running.url).post("/_allauth/app/v1/auth/password/request", {"email": address}).status == 401
+    assert running.ended(address, "password-reset")[:2] == ("accepted", 1)
+    assert len(running.mails_to(address)) == 2
 
 
 def test_a_relay_that_never_accepts_is_given_up(running: Running) -> None:
