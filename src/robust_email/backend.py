@@ -282,7 +282,7 @@ class RobustSMTPEmailBackend(EmailBackend):
             return False
         if self._has_foreign_connection():
             return self._send_through_foreign_connection(submission)
-        report = self.client().submit(submission.envelope, submission.data, lane=submission.lane)
+        report = self.client().submit(submission.envelope, submission.data, lane=submission.lane, kind=submission.kind)
         return self._settle(email_message, submission, report)
 
     def _submit_many(self, messages: Iterable[EmailMessage], result: BulkResult) -> None:
@@ -314,7 +314,9 @@ class RobustSMTPEmailBackend(EmailBackend):
         if not message.recipients():
             return None
         envelope, data = to_submission(message, message_id_domain=self.local_hostname)
-        return Submission(envelope, data, lane=self._lane(message))
+        # A word of the project's for this class of mail, as ``outbox.enqueue`` takes one.
+        kind = str(getattr(message, "smtp_kind", ""))
+        return Submission(envelope, data, kind=kind, lane=self._lane(message))
 
     def _lane(self, message: EmailMessage) -> Lane:
         """Return who goes first: the message's ``smtp_lane`` (a ``Lane`` or its name), else the mailer's."""

@@ -269,8 +269,8 @@ class MailerOptions:
         Meaning(
             values.token,
             "",
-            "A function, or its dotted path, that is given each Submission (envelope, data, lane) and returns the "
-            "names of the relays to use for it, first choice first, or nothing.",
+            "A function, or its dotted path, that is given each Submission (envelope, data, kind, lane) and returns "
+            "the names of the relays to use for it, first choice first, or nothing.",
         ),
     ] = None
     partial_failure: Annotated[

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from pytest_django import Settings
 
+    from robust_email.smtp import Submission
+
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
@@ -50,7 +52,7 @@ def backend(settings: Settings) -> Callable[..., RobustSMTPEmailBackend]:
 
 
 def message(to: str = "ann@example.org", **attributes: object) -> EmailMessage:
-    """A message with attributes."""
+    """A message with attributes, to one, from the shop unless they say otherwise."""
     made = EmailMessage("hi", "hello", "shop@example.org", [to])
     vars(made).update(attributes)
     return made
@@ -170,15 +172,56 @@ def test_mail_goes_to_the_second_relay_while_the_first_is_out(backend: Callable[
     assert news == ["given up", "returned"]
 
 
-def test_a_router_chooses_by_the_recipient(backend: Callable[..., Any]) -> None:
-    """It may name a relay, or leave it to the order."""
+def by_recipient(submission: Submission) -> str | None:
+    """Route by the first recipient's domain."""
+    return "second" if str(submission.envelope.forward_paths[0]).endswith("@b.test") else None
 
-    def route(submission: Any) -> str | None:  # noqa: ANN401 - a Submission
-        return "second" if str(submission.envelope.forward_paths[0]).endswith("@b.test") else None
 
+def by_sender(submission: Submission) -> str | None:
+    """Route by who writes."""
+    return "second" if str(submission.envelope.reverse_path) == "news@example.org" else None
+
+
+def by_kind(submission: Submission) -> str | None:
+    """Route by the word that the message carries."""
+    return "second" if submission.kind == "newsletter" else None
+
+
+@pytest.mark.parametrize(
+    ("route", "elsewhere"),
+    [
+        (by_recipient, {"to": "bob@b.test"}),
+        (by_sender, {"from_email": "news@example.org"}),
+        (by_kind, {"smtp_kind": "newsletter"}),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False], ids=["in one call", "one by one"])
+def test_what_a_router_may_choose_by(
+    backend: Callable[..., Any],
+    route: Callable[[Submission], str | None],
+    elsewhere: dict[str, Any],
+    together: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """By recipient domain, sender or kind, whether a message is submitted alone or with others."""
+    mails = [message(), message(**elsewhere), message(smtp_kind="receipt"), message(**elsewhere)]
     with ScriptedServer() as first, ScriptedServer() as second:
         relays = [{}, {"name": "second", "host": second.host, "port": second.port}]
         made = backend(first, RELAYS=relays, RELAY_ROUTER=route)
+        for calls in [mails] if together else [[each] for each in mails]:
+            made.send_messages(calls)
+        registry.close()
+        assert (len(first.accepted), len(second.accepted)) == (2, 2)
+        assert [vars(each)["smtp_report"].endpoint for each in mails] == [
+            f"{server.host}:{server.port}" for server in (first, second, first, second)
+        ]
+    assert [vars(each)["smtp_report"].kind for each in mails] == [vars(each).get("smtp_kind", "") for each in mails]
+
+
+def test_a_router_chooses_by_the_recipient(backend: Callable[..., Any]) -> None:
+    """It may name a relay, or leave it to the order."""
+    with ScriptedServer() as first, ScriptedServer() as second:
+        relays = [{}, {"name": "second", "host": second.host, "port": second.port}]
+        made = backend(first, RELAYS=relays, RELAY_ROUTER=by_recipient)
         made.send_messages([message("ann@a.test"), message("bob@b.test"), message("cat@a.test")])
         made.send_messages([message("dan@b.test")])
         registry.close()

@@ -1,7 +1,7 @@
 """The metrics there are, as data: what ``prometheus`` counts, what the reference lists, what the alert rules may name.
 
 No label holds an address, a Message-ID or a subject. ``relay`` is ``host:port``; in the metrics of the outbox it is
-the relay's name in its rows. ``kind`` is the word given to ``outbox.enqueue``, empty for mail that passes it by.
+the relay's name in its rows. ``kind`` is the word given to ``outbox.enqueue``, or as a message's ``smtp_kind``.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Submission:
     data: MailData
     key: object = None
     kind: str = ""
-    """A word of the caller's for this class of mail, for metrics and traces."""
+    """A word of the caller's for this class of mail, for routers, metrics and traces."""
     lane: Lane = Lane.NORMAL
     """Who goes first where there is not enough for all."""
 

@@ -143,15 +143,16 @@ class RelayGroup:
         deadline: Deadline | None = None,
         *,
         lane: Lane = Lane.NORMAL,
+        kind: str = "",
         before_final: BeforeFinal | None = None,
     ) -> SubmissionReport:
         """Hand over one mail, to the first relay that takes it; as ``SubmissionClient.submit``."""
-        submission = Submission(envelope, data, lane=lane)
+        submission = Submission(envelope, data, kind=kind, lane=lane)
         trail, order = _Trail(submission), self._order(self._names(submission))
         for relay in order:
             effort = FULL if relay is order[-1] else ONCE
             report = relay.client.submit(
-                trail.envelope, data, deadline, lane=lane, effort=effort, before_final=before_final
+                trail.envelope, data, deadline, lane=lane, kind=kind, effort=effort, before_final=before_final
             )
             if not trail.add(report):
                 break

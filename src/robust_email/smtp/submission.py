@@ -104,17 +104,18 @@ class SubmissionClient:
         deadline: Deadline | None = None,
         *,
         lane: Lane = Lane.NORMAL,
+        kind: str = "",
         effort: Effort = FULL,
         before_final: BeforeFinal | None = None,
     ) -> SubmissionReport:
         """Hand over one mail and return a verdict for each recipient.
 
         ``deadline`` bounds the whole, retries included; each phase has its own limit besides (``Timeouts``).
-        ``lane`` says who goes first where a governor holds back; ``effort`` how hard to try. ``before_final`` is called
-        once the end-of-data mark is about to leave; what it raises stops the mail and is raised here. Nothing else is
-        raised.
+        ``lane`` says who goes first where a governor holds back, ``kind`` is ``Submission.kind``, ``effort`` says how
+        hard to try. ``before_final`` is called once the end-of-data mark is about to leave; what it raises stops the
+        mail and is raised here. Nothing else is raised.
         """
-        submission = Submission(envelope, data, lane=lane)
+        submission = Submission(envelope, data, kind=kind, lane=lane)
         [(_, report)] = self._batch(iter([submission]), deadline, 1, before_final, effort)
         return report
 
