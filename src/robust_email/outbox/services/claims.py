@@ -25,7 +25,7 @@ from robust_email.outbox.database import (
     short_transaction,
 )
 from robust_email.outbox.identifiers import uuid7
-from robust_email.outbox.models import OutboxMessage, OutboxRecipient, Priority
+from robust_email.outbox.models import OutboxMessage, OutboxRecipient, OutboxRelay, Priority
 from robust_email.outbox.services import troubles
 from robust_email.outbox.states import LEASED, Event, State, sources
 
@@ -67,10 +67,10 @@ def claim(limit: int, *, pk: UUID | None = None) -> Claim:
     Costs a fixed handful of statements, however many mails wait or have ended.
     """
     using = database()
-    troubles.hold_back(using)
+    troubled = troubles.hold_back(using)
     with locking_transaction(using):
         now = database_now(using)
-        chosen = _choose(using, now, limit, pk)
+        chosen = _choose(using, now, limit, pk, troubled)
         token, owner = uuid7(), worker_name()
         if not chosen:
             return Claim(token, owner)
@@ -87,7 +87,7 @@ def claim(limit: int, *, pk: UUID | None = None) -> Claim:
     return Claim(token, owner, tuple(taken[pk] for pk in chosen if pk in taken), recipients)
 
 
-def _choose(using: str, now: datetime, limit: int, pk: UUID | None) -> list[UUID]:
+def _choose(using: str, now: datetime, limit: int, pk: UUID | None, troubled: Sequence[OutboxRelay]) -> list[UUID]:
     due: QuerySet[OutboxMessage] = OutboxMessage.objects.using(using).filter(
         Q(expires_at__isnull=True) | Q(expires_at__gt=now), state__in=sources(Event.CLAIM), next_attempt_at__lte=now
     )
@@ -95,6 +95,11 @@ def _choose(using: str, now: datetime, limit: int, pk: UUID | None) -> list[UUID
         return list(passing_over_locked(due.filter(pk=pk)).values_list("pk", flat=True))
     octets = outbox_settings().batch_octets
     chosen: list[UUID] = []
+    for relay in [each.name for each in troubled if each.ask_again_at <= now][:limit]:
+        # One mail asks for all that wait: what it finds lets them go, or holds them back.
+        first = passing_over_locked(due.filter(relay=relay).order_by("next_attempt_at"))
+        chosen += first.values_list("pk", flat=True)[:1]
+    due = due.exclude(relay__in=[relay.name for relay in troubled])
     for lane in Priority.values:
         # One lane at a time: so the index gives the rows in order, and none that is not due is looked at.
         in_lane = passing_over_locked(due.filter(priority=lane).order_by("next_attempt_at"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import transaction
 from django.db.models import Case, Exists, F, Q, Value, When
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from robust_email.smtp import Verdict
 
 
+SOON: Final = 1.0
+"""Seconds for which a relay is left alone at least."""
+
+
 def note(name: str, verdict: Verdict, endpoint: str, now: datetime, using: str) -> datetime:
     """Note that a relay could not be had; returns when it is to be asked again. Inside the caller's transaction."""
     settings = outbox_settings()
@@ -55,8 +59,10 @@ def note(name: str, verdict: Verdict, endpoint: str, now: datetime, using: str) 
         pause = delays[min(failures, len(delays)) - 1]
     if is_held_back(verdict):
         # The governor knows when it is worth asking, and it says so for all; but a place may come free before that.
+        # Without a trouble that is known, this may be from before the relay came back: it is asked again at once.
         failures = known.failures if known is not None else 0
-        pause = min(max(1.0, retry_after(verdict)), (settings.retry_schedule or (60.0,))[0])
+        longest = SOON if known is None else (settings.retry_schedule or (60.0,))[0]
+        pause = min(max(SOON, retry_after(verdict)), longest)
     ask_again_at = now + timedelta(seconds=pause)
     OutboxRelay.objects.using(using).update_or_create(
         name=name,
@@ -82,18 +88,26 @@ def note(name: str, verdict: Verdict, endpoint: str, now: datetime, using: str) 
     return ask_again_at
 
 
-def hold_back(using: str) -> None:
-    """Let the mail of relays that are not to be asked yet wait until they are, using up none of its retries."""
+def hold_back(using: str) -> list[OutboxRelay]:
+    """Let the mail of relays that are not to be asked yet wait until they are, using up none of its retries.
+
+    Returns all relays in trouble, those that are to be asked now among them.
+    """
     troubled = list(OutboxRelay.objects.using(using).all())
     if not troubled:
-        return
+        return []
     now = database_now(using)
     for relay in troubled:
         if relay.ask_again_at > now:
+            # Under a lock, and only while that is so: whoever finds the relay well lets go what has been held back by
+            # then, and nothing may be held back behind him.
+            still_so = OutboxRelay.objects.using(using).filter(pk=relay.name, ask_again_at__gte=relay.ask_again_at)
             waiting = OutboxMessage.objects.using(using).filter(
-                relay=relay.name, next_attempt_at__lt=relay.ask_again_at, state=State.QUEUED
+                Exists(still_so), relay=relay.name, next_attempt_at__lt=relay.ask_again_at, state=State.QUEUED
             )
-            _in_chunks(waiting, using, next_attempt_at=relay.ask_again_at, waits_for_relay=True, reason=relay.reason)
+            changes = {"next_attempt_at": relay.ask_again_at, "waits_for_relay": True, "reason": relay.reason}
+            _in_chunks(waiting, using, locking=still_so, **changes)
+    return [relay for relay in troubled if not relay.is_returning]
 
 
 def pause(name: str, until: datetime, reason: str, using: str) -> None:
@@ -177,11 +191,22 @@ def finish_letting_go(using: str) -> int:
     return done
 
 
-def _in_chunks(rows: QuerySet[OutboxMessage], using: str, **changes: Any) -> int:  # noqa: ANN401 - of many types
-    """Change rows that leave the query by it, a thousand at a time, passing over those that others have."""
+def _in_chunks(
+    rows: QuerySet[OutboxMessage],
+    using: str,
+    *,
+    locking: QuerySet[OutboxRelay] | None = None,
+    **changes: Any,  # noqa: ANN401 - of many types
+) -> int:
+    """Change rows that leave the query by it, a thousand at a time, passing over those that others have.
+
+    ``locking`` is kept as it is meanwhile.
+    """
     total = 0
     while True:
         with locking_transaction(using):
+            if locking is not None:
+                list(locking.select_for_update())
             pks = list(passing_over_locked(rows).values_list("pk", flat=True)[:CHUNK])
             changed = rows.filter(pk__in=pks).update(**changes) if pks else 0
         total += changed
