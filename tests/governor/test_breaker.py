@@ -60,6 +60,19 @@ def test_a_probe_that_fails_doubles_the_pause() -> None:
     assert circuit.reason == "fault 5"
 
 
+def test_an_hour_out_is_seen_by_probes_alone() -> None:
+    """Eight callers that ask every second: one probe after each pause, 1, 2, 4 and 8 seconds and then every 8."""
+    circuit, probes = opened(), []
+    for now in range(101, 3_700):
+        for _ in range(8):
+            if isinstance(probe := circuit.ask(POLICY, now, "a"), Probe):
+                probes.append(now)
+                circuit.failed(POLICY, "refused", now, 0.0, probe)
+    assert probes == [101, 103, *range(107, 3_700, 8)]
+    assert circuit.succeeded(3_700) == 3_600
+    assert circuit.ask(POLICY, 3_700, "a") is None
+
+
 def test_late_news_does_not_prolong_the_outage() -> None:
     """Attempts that were under way when it opened fail later; the next probe comes when it would have come."""
     circuit = opened()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,14 +34,18 @@ def environment(database: str, relay: ScriptedServer, **settings: Any) -> dict[s
 
 @contextmanager
 def worker(
-    env: dict[str, str], point: str, *arguments: str, prefix: tuple[str, ...] = ()
+    env: dict[str, str],
+    point: str,
+    *arguments: str,
+    prefix: tuple[str, ...] = (),
+    output: int | IO[str] = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a worker; it is killed when the block is left."""
+    """Run a worker; it is killed when the block is left. One that says much needs a file for ``output``."""
     process = subprocess.Popen(
         [*prefix, sys.executable, "-m", "tests.outbox.worker", point, *arguments],
         cwd=ROOT,
         env=env,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )
