@@ -284,6 +284,28 @@ def test_a_relay_that_is_down_costs_no_retry_and_lets_go_at_once(
     assert len(relay.accepted) == 6
 
 
+@pytest.mark.parametrize("how", ["to go later", "queued again"])
+def test_patience_begins_when_a_mail_is_to_go(
+    relay: ScriptedServer, settings: Settings, smtp_faults: Callable[..., ScriptedServer], how: str
+) -> None:
+    """A newsletter of last week, or a mail queued again, meets a relay that is down with all its patience."""
+    settings.EMAIL_PORT = smtp_faults(Fault(At.GREETING, Close())).port
+    settings.EMAIL_OUTBOX_RETRY_SCHEDULE = []
+    row = enqueue(mail())
+    last_week = timezone.now() - timedelta(days=7)
+    if how == "to go later":
+        an_hour_ago = timezone.now() - timedelta(hours=1)
+        OutboxMessage.objects.update(created_at=last_week, send_after=an_hour_ago, next_attempt_at=an_hour_ago)
+    else:
+        OutboxMessage.objects.update(created_at=last_week)
+        run_batch()
+        assert the_row().state == "dead"
+        operating.requeue(row.pk)
+        make_due()
+    run_batch()
+    assert (the_row().state, the_row().waits_for_relay, the_row().retries) == ("queued", True, 0)
+
+
 def test_a_refused_password_stops_the_relay_and_no_mail_is_lost(
     relay: ScriptedServer, settings: Settings, smtp_faults: Callable[..., ScriptedServer]
 ) -> None:

@@ -103,8 +103,8 @@ class OutboxSettings:
         Meaning(
             values.seconds(zero=True),
             "seconds",
-            "After its making a mail is still kept, past the schedule, while no session with its relay can be had: "
-            "nobody was offered it, so no retry was used.",
+            "After it was written, was to go or was queued again, that a mail is kept, past the schedule, while no "
+            "session with its relay can be had: nobody was offered it, so no retry was used.",
         ),
     ] = 4 * 3600.0
     configuration_pause: Annotated[

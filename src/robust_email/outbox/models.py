@@ -62,6 +62,7 @@ class OutboxMessage(models.Model):
     dedupe_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - NULLs do not collide
     supersede_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - nor are they indexed
     send_after = models.DateTimeField(null=True, blank=True)
+    """Not before; also when a person queued it again. Patience with a relay that is down begins here."""
     expires_at = models.DateTimeField(null=True, blank=True)
 
     state = models.CharField(max_length=16, choices=State, default=State.QUEUED)

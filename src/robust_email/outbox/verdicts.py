@@ -35,7 +35,7 @@ class LongRun:
     retries: int
     """Used so far."""
     age: float
-    """Seconds since it was made."""
+    """Seconds since it was made, was to go, or was queued again, whichever came last."""
     outage_patience: float
     """Seconds of age up to which a relay that cannot be had uses up no retry."""
 

@@ -181,14 +181,17 @@ def test_the_timeline_tells_a_life(operator: Client) -> None:
         assert words in page
 
 
-def test_pausing_and_resuming_a_relay(operator: Client, log_in: LogIn) -> None:
+def test_pausing_and_resuming_a_relay(
+    operator: Client, log_in: LogIn, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
     """Pause notes it and resume ends it; both are recorded, and need ``operate``."""
     url = DASHBOARD + "relay/"
     assert log_in("view_outboxrelay").post(url, {"deed": "pause", "relay": "default"}).status_code == 403
     assert operator.post(url, {"deed": "pause", "relay": "default"}).status_code == 302
     assert OutboxRelay.objects.get().trouble == OutboxRelay.Trouble.PAUSED
     assert "paused" in operator.get(DASHBOARD).content.decode()
-    operator.post(url, {"deed": "resume", "relay": "default"})
+    with django_capture_on_commit_callbacks(execute=True):
+        operator.post(url, {"deed": "resume", "relay": "default"})
     assert not OutboxRelay.objects.exists()
     operator.post(url, {"deed": "pause-for-an-hour", "relay": "default"})
     assert len(recorded()) == 3

@@ -52,6 +52,7 @@ def requeue(pk: UUID, *, reason: str = "queued again by hand") -> OutboxMessage:
             lost_leases=0,
             finished_at=None,
             waits_for_relay=False,
+            send_after=now,
             reason=reason[:TEXT_LENGTH],
             **_still_valid(row, now),
             **queued_at(now),

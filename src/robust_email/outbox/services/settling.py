@@ -169,7 +169,7 @@ def _long_run(row: OutboxMessage, now: datetime) -> LongRun:
         policy=DoubtPolicy(row.in_doubt),
         schedule=settings.schedule,
         retries=row.retries,
-        age=(now - row.created_at).total_seconds(),
+        age=(now - max(row.created_at, row.send_after or row.created_at)).total_seconds(),
         outage_patience=settings.outage_patience,
     )
 
