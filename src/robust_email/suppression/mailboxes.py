@@ -7,6 +7,7 @@ there already changes nothing.
 from __future__ import annotations
 
 import imaplib
+import logging
 import os
 import re
 import ssl
@@ -22,9 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Deal = Callable[[bytes], object]
-"""What is done with a mail. If it raises, the mail stays as it was."""
+"""What is done with a mail. If it raises, the mail stays as it was; with ``LeftAside`` the others have their turn."""
 
+_logger: Final = logging.getLogger("robust_email.suppression")
 _UIDS: Final = re.compile(rb"[0-9 ]*")
+
+
+class LeftAside(Exception):
+    """Raised by a ``Deal``: this mail could not be dealt with, which says nothing about those behind it."""
 
 
 class MailboxUnavailable(Exception):
@@ -43,13 +49,21 @@ def read_maildir(path: Path, deal: Deal) -> int:
     count = 0
     for name in sorted(os.listdir(fresh)):  # noqa: PTH208 - the names alone, before any is moved
         raw = _octets(fresh / name)
-        if raw is None:
+        if raw is None or not _is_dealt_with(raw, deal, name):
             continue
-        deal(raw)
         count += 1
         with _naming(name), suppress(FileNotFoundError):  # another reader was as fast
             (fresh / name).rename(seen / f"{name.partition(':')[0]}:2,S")
     return count
+
+
+def _is_dealt_with(raw: bytes, deal: Deal, name: str) -> bool:
+    try:
+        deal(raw)
+    except LeftAside as exc:
+        _logger.error("Mail %s could not be dealt with, and stays unread", name, exc_info=exc.__cause__)  # noqa: TRY400
+        return False
+    return True
 
 
 def _octets(path: Path) -> bytes | None:
@@ -114,9 +128,8 @@ def _read_unseen(session: imaplib.IMAP4_SSL, folder: str, deal: Deal) -> int:
         # PEEK: the mail stays unseen until it was dealt with. Of an enormous one the front is enough.
         answer = _expect_ok(session.uid("FETCH", uid.decode(), f"(BODY.PEEK[]<0.{MAX_OCTETS}>)"))
         raw = next((part[1] for part in answer if isinstance(part, tuple)), None)
-        if raw is None:
-            continue  # removed meanwhile
-        deal(raw)
+        if raw is None or not _is_dealt_with(raw, deal, f"UID {uid.decode()}"):
+            continue  # it was removed meanwhile, or is for a later run
         count += 1
         _expect_ok(session.uid("STORE", uid.decode(), "+FLAGS.SILENT", r"(\Seen)"))
     return count

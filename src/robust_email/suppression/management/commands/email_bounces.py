@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
-from robust_email.suppression import mailboxes
+from robust_email.outbox.database import database as outbox_database
+from robust_email.suppression import mailboxes, selectors
 from robust_email.suppression.services import BounceOutcome, process_bounce
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ class Command(BaseCommand):
 
     help = (
         "Read the unseen mails of a Maildir or of an IMAP folder, and suppress the recipients whom genuine bounces and "
-        "complaints among them are about, as EMAIL_SUPPRESSION_POLICY says. Exits with 1 if the mailbox cannot be read."
+        "complaints among them are about, as EMAIL_SUPPRESSION_POLICY says. Exits with 1 if the mailbox or one of the "
+        "mails cannot be read; such a mail stays unseen, and the others are dealt with."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -44,9 +47,16 @@ class Command(BaseCommand):
     def handle(self, *_: object, **options: Any) -> None:  # noqa: ANN401 - Django's
         """Read, and print how many mails came to what."""
         outcomes: Counter[BounceOutcome] = Counter()
+        failed = 0
 
         def deal(raw: bytes) -> None:
-            outcomes[process_bounce(raw).outcome] += 1
+            nonlocal failed
+            try:
+                outcomes[process_bounce(raw).outcome] += 1
+            except Exception as exc:
+                _expect_databases()
+                failed += 1
+                raise mailboxes.LeftAside from exc
 
         account = None if options["imap"] is None else _account(options)
         try:
@@ -58,6 +68,15 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
         said = ", ".join(f"{outcomes[outcome]} {outcome.value}" for outcome in BounceOutcome if outcomes[outcome])
         self.stdout.write(f"{count} mails read{': ' + said if said else ''}")
+        if failed:
+            raise CommandError(f"{failed} mails failed and stay unseen; the log says why.")
+
+
+def _expect_databases() -> None:
+    """Raise ``OperationalError`` if a database is away: it is not the mail's fault then, and no other fares better."""
+    for alias in {outbox_database(), selectors.database()}:
+        connections[alias].close_if_unusable_or_obsolete()
+        connections[alias].ensure_connection()
 
 
 def _account(options: dict[str, Any]) -> mailboxes.ImapAccount:
