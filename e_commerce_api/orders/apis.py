@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from drf_spectacular.utils import extend_schema
+from drf_standardized_errors.openapi_validation_errors import extend_validation_errors
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException
 from rest_framework.generics import ListAPIView
@@ -52,6 +53,7 @@ class ReferenceUsed(APIException):
     default_code = "reference_used"
 
 
+@extend_validation_errors(["null"], field_name="lines.INDEX", methods=["post"])
 class OrdersApi(ListAPIView[Order]):
     """The customer's orders."""
 
