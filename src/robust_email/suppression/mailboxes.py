@@ -61,7 +61,8 @@ def _is_dealt_with(raw: bytes, deal: Deal, name: str) -> bool:
     try:
         deal(raw)
     except LeftAside as exc:
-        _logger.error("Mail %s could not be dealt with, and stays unread", name, exc_info=exc.__cause__)  # noqa: TRY400
+        reason = exc.__cause__
+        _logger.error("Mail %s could not be dealt with, and stays unread", name, exc_info=reason)  # noqa: TRY400 - its cause says why
         return False
     return True
 
