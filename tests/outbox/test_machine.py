@@ -1,11 +1,13 @@
 """The outbox under random events: workers that claim, mark, die and come back late, people and relays that interfere.
 
 A model beside the database knows what each worker has done; after every step it is asked whether two held one mail,
-whether an accepted one could go again, and at the end whether every mail comes to its end.
+whether an accepted one could go again, whether an end hides what some have or may have, and at the end whether every
+mail comes to its end.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -27,13 +29,15 @@ from hypothesis.stateful import (
 
 from robust_email.outbox import enqueue
 from robust_email.outbox.database import database
-from robust_email.outbox.models import OutboxMessage, OutboxRelay
+from robust_email.outbox.models import DoubtPolicy, OutboxMessage, OutboxRecipient, OutboxRelay
 from robust_email.outbox.services import claims, operating, settling, sweeping
 from robust_email.outbox.states import FINAL, LEASED, State
+from robust_email.outbox.verdicts import Standing, is_open
 from robust_email.smtp import Disposition, Phase, Reply, Scope, SubmissionReport, Verdict
 from tests.outbox import databases
 
 if TYPE_CHECKING:
+    from random import Random
     from uuid import UUID
 
     from robust_email.outbox.models import OutboxMessage as Row
@@ -46,6 +50,25 @@ OUTCOMES = {
     "down": Verdict(Disposition.DEFERRED, Scope.ENDPOINT, Phase.CONNECT),
     "configuration": Verdict(Disposition.REFUSED, Scope.CONFIGURATION, Phase.AUTH, Reply(535, (b"no",))),
 }
+
+
+PER_RECIPIENT = {"accepted", "refused", "in-doubt"}
+"""May be true of one recipient and not of another."""
+PEOPLE = ["ann@example.net", "bob@example.net", "eve@example.net"]
+
+
+def open_to(claim: claims.Claim, row: Row) -> list[str]:
+    """Return those whom the claim names to the relay, as the hand-over does."""
+    policy = DoubtPolicy(row.in_doubt)
+    return [to.address for to in claim.recipients[row.pk] if is_open(Standing(to.standing), policy)]
+
+
+def verdicts_for(to: list[str], outcome: str, dice: Random) -> dict[str, Verdict]:
+    """Return the outcome for the first, and for each of the others if it may be true of some alone: it or later."""
+    verdicts = dict.fromkeys(to, OUTCOMES[outcome])
+    if outcome in PER_RECIPIENT:
+        verdicts |= {each: OUTCOMES["deferred"] for each in to[1:] if dice.random() < 0.5}
+    return verdicts
 
 
 @dataclass(eq=False)
@@ -68,24 +91,43 @@ class Outbox(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.accepted_by_relay: dict[UUID, int] = {}
-        self.doubts_possible: dict[UUID, int] = {}
+        self.accepted_by_relay: Counter[tuple[UUID, str]] = Counter()
+        self.accepted_for_good: set[tuple[UUID, str]] = set()
         self.settled_as_accepted: set[UUID] = set()
 
-    @rule(target=mails, policy=st.sampled_from(["resend", "hold"]), key=st.none() | st.sampled_from("ab"))
-    def enqueue_one(self, policy: Any, key: str | None) -> UUID:  # noqa: ANN401 - a Literal
-        """Somebody sends a mail."""
-        message = EmailMessage("hi", "", "shop@example.org", ["ann@example.net"])
-        return enqueue(message, in_doubt=policy, supersede_key=key).pk
+    @rule(
+        target=mails,
+        to=st.integers(1, 3),
+        policy=st.sampled_from(["resend", "hold"]),
+        key=st.none() | st.sampled_from("ab"),
+        later=st.booleans(),
+        expires=st.booleans(),
+    )
+    def enqueue_one(self, *, to: int, policy: Any, key: str | None, later: bool, expires: bool) -> UUID:  # noqa: ANN401 - a Literal
+        """Somebody sends a mail, to one or several, now or later, for ever or for a while."""
+        message = EmailMessage("hi", "", "shop@example.org", PEOPLE[:to])
+        now = timezone.now()
+        return enqueue(
+            message,
+            in_doubt=policy,
+            supersede_key=key,
+            send_after=now + timedelta(hours=1) if later else None,
+            expires_at=now + timedelta(hours=2) if expires else None,
+        ).pk
 
     @rule(target=workers, limit=st.integers(1, 3))
     def claim(self, limit: int) -> Any:  # noqa: ANN401 - hypothesis' multiple results
         """A worker takes what is due. Nothing that a relay has accepted for certain may be among it."""
         OutboxRelay.objects.all().delete()
-        OutboxMessage.objects.filter(state=State.QUEUED).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+        now = timezone.now()
+        OutboxMessage.objects.filter(state=State.QUEUED).exclude(send_after__gt=now).update(
+            next_attempt_at=now - timedelta(seconds=1)
+        )
         claim = claims.claim(limit)
         for row in claim.rows:
             assert row.pk not in self.settled_as_accepted
+            assert row.send_after is None or row.send_after <= timezone.now()
+            assert row.expires_at is None or row.expires_at > now
         return Worker(claim) if claim.rows else multiple()
 
     @rule(worker=workers)
@@ -101,16 +143,34 @@ class Outbox(RuleBasedStateMachine):
             assert held == set(pks)
             worker.marked |= held
 
-    @rule(worker=consumes(workers), outcome=st.sampled_from(sorted(OUTCOMES)))
-    def settle(self, worker: Worker, outcome: str) -> None:
-        """It comes to an end, perhaps long after its lease: what it writes counts only while it holds the mail."""
+    @rule(pk=mails)
+    def its_time_comes(self, pk: UUID) -> None:
+        """A mail that was to go later may go now."""
+        OutboxMessage.objects.filter(pk=pk, send_after__isnull=False).update(send_after=timezone.now())
+
+    @rule(pk=mails)
+    def it_expires(self, pk: UUID) -> None:
+        """A mail that has an end is worthless now, and somebody sweeps."""
+        moment = timezone.now() - timedelta(seconds=1)
+        OutboxMessage.objects.filter(pk=pk, expires_at__isnull=False).update(expires_at=moment)
+        sweeping.sweep()
+        assert not OutboxMessage.objects.filter(state=State.QUEUED, expires_at__lte=moment).exists()
+
+    @rule(worker=consumes(workers), outcome=st.sampled_from(sorted(OUTCOMES)), dice=st.randoms(use_true_random=False))
+    def settle(self, worker: Worker, outcome: str, dice: Random) -> None:
+        """It comes to an end, perhaps long after its lease: what it writes counts only while it holds the mail.
+
+        With several recipients, what it comes to may be true of the first alone, and the others are deferred.
+        """
         for row in worker.rows():
             if OUTCOMES[outcome].phase is Phase.AWAIT_FINAL and row.pk not in worker.marked:
                 continue  # no end of data without the mark
-            if outcome == "accepted":
-                self.accepted_by_relay[row.pk] = self.accepted_by_relay.get(row.pk, 0) + 1
+            to = open_to(worker.claim, row)
+            verdicts = verdicts_for(to, outcome, dice)
+            accepted = [(row.pk, each) for each in to if verdicts[each] is OUTCOMES["accepted"]]
+            self.accepted_by_relay.update(accepted)
             before = OutboxMessage.objects.get(pk=row.pk)
-            report = SubmissionReport(row.message_id, "relay:25", {"ann@example.net": OUTCOMES[outcome]})
+            report = SubmissionReport(row.message_id, "relay:25", verdicts)
             written = settling.settle(worker.claim, [settling.Finished(row, report)], (), database())
             after = OutboxMessage.objects.get(pk=row.pk)
             if before.lease_token != worker.claim.token:
@@ -120,11 +180,12 @@ class Outbox(RuleBasedStateMachine):
                     before.lease_token,
                     before.attempts,
                 )
-            elif outcome == "accepted":
+                continue
+            self.accepted_for_good.update(accepted)
+            if len(accepted) == len(worker.claim.recipients[row.pk]):
                 assert after.state == State.ACCEPTED
+            if after.state == State.ACCEPTED:
                 self.settled_as_accepted.add(row.pk)
-            else:
-                assert after.state != State.ACCEPTED
 
     @rule(worker=consumes(workers))
     def give_back(self, worker: Worker) -> None:
@@ -157,7 +218,7 @@ class Outbox(RuleBasedStateMachine):
                 operating.requeue(pk)
             else:
                 operating.resolve(pk, accepted=what == "accepted")
-                if what == "accepted":
+                if OutboxMessage.objects.get(pk=pk).state == State.ACCEPTED:
                     self.settled_as_accepted.add(pk)
         except operating.NotPossible:
             assert OutboxMessage.objects.get(pk=pk).state == before.state
@@ -172,11 +233,29 @@ class Outbox(RuleBasedStateMachine):
         assert set(rows.values_list("state", flat=True)) <= {State.ACCEPTED}
 
     @invariant()
+    def an_acceptance_stays(self) -> None:
+        """Who has accepted and was written down so has accepted for ever."""
+        accepted = OutboxRecipient.objects.filter(standing=Standing.ACCEPTED)
+        assert self.accepted_for_good <= set(accepted.values_list("message_id", "address"))
+
+    @invariant()
+    def no_end_hides_anything(self) -> None:
+        """A mail that some have, or may have, is neither refused, dead, expired nor superseded.
+
+        Cancelled it may be with a doubt: who cancels one has decided it.
+        """
+        silent = {State.REFUSED, State.DEAD, State.EXPIRED, State.SUPERSEDED}
+        known = OutboxRecipient.objects.filter(standing__in=[Standing.ACCEPTED, Standing.IN_DOUBT])
+        assert not known.filter(message__state__in=silent).exists()
+        assert not known.filter(message__state=State.CANCELLED, standing=Standing.ACCEPTED).exists()
+
+    @invariant()
     def doubles_are_explained(self) -> None:
-        """A relay accepted a mail twice only if the row says that it was in doubt."""
-        for row in OutboxMessage.objects.filter(pk__in=self.accepted_by_relay):
-            late = 1 if row.state in LEASED else 0
-            assert self.accepted_by_relay[row.pk] <= 1 + row.doubts + late
+        """A relay accepted a mail twice for one recipient only if the row says that it was in doubt."""
+        rows = OutboxMessage.objects.in_bulk([pk for pk, _ in self.accepted_by_relay])
+        for (pk, _), times in self.accepted_by_relay.items():
+            late = 1 if rows[pk].state in LEASED else 0
+            assert times <= 1 + rows[pk].doubts + late
 
     def teardown(self) -> None:
         """Left alone with one worker and a good relay, every mail comes to its end."""
@@ -186,8 +265,9 @@ class Outbox(RuleBasedStateMachine):
         OutboxMessage.objects.filter(state=State.QUEUED).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
         while (claim := claims.claim(50)).rows:
             settling.settle(claim, [], [row.pk for row in claim.rows], database())
-            report = SubmissionReport("", "relay:25", {"ann@example.net": OUTCOMES["accepted"]})
-            settling.settle(claim, [settling.Finished(row, report) for row in claim.rows], (), database())
+            for row in claim.rows:
+                report = SubmissionReport("", "relay:25", dict.fromkeys(open_to(claim, row), OUTCOMES["accepted"]))
+                settling.settle(claim, [settling.Finished(row, report)], (), database())
         assert set(OutboxMessage.objects.values_list("state", flat=True)) <= {state.value for state in FINAL}
         databases.empty(database())
 

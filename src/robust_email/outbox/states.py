@@ -29,13 +29,13 @@ class State(TextChoices):
     DEAD = "dead"
     """Given up: the schedule is used up, the row malformed, or it killed its workers. A person may queue it again."""
     IN_DOUBT = "in-doubt"
-    """The relay may have it, and the policy is to hold it until a person decides."""
+    """The relay may have it, and it is held until a person decides: by its policy, or because its time is over."""
     EXPIRED = "expired"
-    """Worthless before it was accepted; not submitted any more."""
+    """Worthless before anybody's was accepted; not submitted any more."""
     CANCELLED = "cancelled"
-    """Withdrawn by a person or the application."""
+    """Withdrawn by a person or the application, before anybody's was accepted."""
     SUPERSEDED = "superseded"
-    """A later mail took its place."""
+    """A later mail took its place, before anybody's was accepted."""
 
 
 class Event(TextChoices):
@@ -69,6 +69,9 @@ _OUTCOMES: Final = {
 TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     State.QUEUED: {
         Event.CLAIM: State.CLAIMED,
+        # Not to be submitted any more; but some have it already, or may have it.
+        Event.ACCEPT_PARTLY: State.PARTLY,
+        Event.HOLD: State.IN_DOUBT,
         Event.EXPIRE: State.EXPIRED,
         Event.CANCEL: State.CANCELLED,
         Event.SUPERSEDE: State.SUPERSEDED,

@@ -109,6 +109,13 @@ def _delay(verdicts: Mapping[str, Verdict], long_run: LongRun, dice: Callable[[]
     return None if decision is None else decision.delay
 
 
+def withdrawn(standings: Collection[Standing], wish: Event) -> Event:
+    """Return what ends a mail that waits and is not to be submitted any more: the wish, unless the relay has it."""
+    if Standing.IN_DOUBT in standings:
+        return Event.HOLD
+    return Event.ACCEPT_PARTLY if Standing.ACCEPTED in standings else wish
+
+
 def ending(standings: Collection[Standing]) -> Event:
     """Return what ends a mail of which nobody is left to have it."""
     found = set(standings)

@@ -17,8 +17,8 @@ from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.database import database
 from robust_email.outbox.models import DoubtPolicy, OutboxMessage, OutboxRecipient, Priority
 from robust_email.outbox.relays import Relay, project_relay, relay_of
-from robust_email.outbox.services.scrubbing import scrubbed, without_bodies
-from robust_email.outbox.states import Event, State, sources
+from robust_email.outbox.services.withdrawing import withdraw
+from robust_email.outbox.states import Event, sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -172,17 +172,10 @@ def _supersede(key: str | None, by: OutboxMessage, using: str) -> None:
         supersede_key=key, state__in=sources(Event.SUPERSEDE), next_attempt_at__isnull=False
     )
     older = older.exclude(pk=by.pk)
-    files = list(scrubbed(older).exclude(content_name="").values_list("content_name", flat=True))
-    ended: dict[str, Any] = {
-        "state": State.SUPERSEDED,
-        "next_attempt_at": None,
-        "waits_for_relay": False,
-        "finished_at": Now(),
-        "reason": f"superseded by {by.pk}",
-    }
-    for rows, bodies in without_bodies(older):
-        rows.update(**ended, **bodies)
-    transaction.on_commit(partial(storage.remove_files, files), using=using, robust=True)
+    rows = list(older.select_for_update().defer("content").order_by("pk"))
+    _, files = withdraw(rows, older, Event.SUPERSEDE, finished_at=Now(), reason=f"superseded by {by.pk}")
+    if files:
+        transaction.on_commit(partial(storage.remove_files, files), using=using, robust=True)
 
 
 def _announce(rows: Sequence[OutboxMessage], using: str) -> None:

@@ -13,9 +13,10 @@ from robust_email.outbox.database import CHUNK, database, database_now
 from robust_email.outbox.models import TEXT_LENGTH, OutboxMessage, OutboxRecipient, OutboxRelay
 from robust_email.outbox.services import troubles
 from robust_email.outbox.services.claims import queued_at
-from robust_email.outbox.services.scrubbing import NO_BODY, is_scrubbed
-from robust_email.outbox.states import Event, State, sources
-from robust_email.outbox.verdicts import Standing
+from robust_email.outbox.services.scrubbing import NO_BODY, SCRUBBED_STATES, is_scrubbed
+from robust_email.outbox.services.withdrawing import known_standings
+from robust_email.outbox.states import Event, State, after, sources
+from robust_email.outbox.verdicts import Standing, withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,25 +68,36 @@ def _still_valid(row: OutboxMessage, now: datetime) -> dict[str, Any]:
 
 
 def cancel(pk: UUID, *, reason: str = "cancelled by hand") -> OutboxMessage:
-    """Withdraw a mail. Raises ``NotPossible`` if a worker has it, or it has ended."""
+    """Withdraw a mail. Raises ``NotPossible`` if a worker has it, or it has ended.
+
+    If the relay has it for some, it ends as partly accepted; if it waits to be submitted again since the relay may have
+    it, as in doubt. One that is in doubt already is no more: who cancels it has decided that.
+    """
     using = database()
     with transaction.atomic(using=using):
         row = _locked(pk, using)
         if row.state not in sources(Event.CANCEL):
             raise NotPossible(f"A mail that is {row.state} cannot be cancelled.")
-        files = [row.content_name] if is_scrubbed(row) else []
+        state = after(State(row.state), _cancelling(row, using))
+        scrub = state in SCRUBBED_STATES and is_scrubbed(row)
+        files = [row.content_name] if scrub else []
         _change(
             row,
             using,
-            state=State.CANCELLED,
+            state=state,
             next_attempt_at=None,
             waits_for_relay=False,
             finished_at=database_now(using),
             reason=reason[:TEXT_LENGTH],
-            **(NO_BODY if is_scrubbed(row) else {}),
+            **(NO_BODY if scrub else {}),
         )
         transaction.on_commit(lambda: storage.remove_files(files), using=using, robust=True)
     return row
+
+
+def _cancelling(row: OutboxMessage, using: str) -> Event:
+    known = set(known_standings([row.pk], using).get(row.pk, ()))
+    return withdrawn(known - {Standing.IN_DOUBT} if row.state == State.IN_DOUBT else known, Event.CANCEL)
 
 
 def resolve(pk: UUID, *, accepted: bool, reason: str = "decided by hand") -> OutboxMessage:

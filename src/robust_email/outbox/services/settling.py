@@ -21,7 +21,7 @@ from robust_email.outbox.services import troubles
 from robust_email.outbox.services.claims import UNLEASED, mark_data_started
 from robust_email.outbox.services.scrubbing import NO_BODY, SCRUBBED_STATES, is_scrubbed
 from robust_email.outbox.states import LEASED, Event, State, after, sources
-from robust_email.outbox.verdicts import Decision, LongRun, Standing, decide, standing_of
+from robust_email.outbox.verdicts import Decision, LongRun, Standing, decide, ending, standing_of
 from robust_email.smtp import Disposition, Scope
 from robust_email.smtp.transcript import masked
 
@@ -113,12 +113,12 @@ def _settle_accepted(claim: Claim, finished: Sequence[Finished], now: datetime, 
 
 def _settle_one(claim: Claim, finished: Finished, now: datetime, using: str) -> Settled | None:
     """Write down one mail, whatever came of it. None if it is not ours any more."""
-    row, report = finished.row, finished.report
+    row, report, standings = finished.row, finished.report, _standings(claim, finished)
     changes: dict[str, Any]
     if report is None:
-        decision, changes = Decision(Event.GIVE_UP), {"reason": masked(finished.unusable)[:TEXT_LENGTH]}
+        decision, changes = Decision(ending(standings)), {"reason": masked(finished.unusable)[:TEXT_LENGTH]}
     else:
-        decision = decide(_standings(claim, finished), report.verdicts, _long_run(row, now), random.random)
+        decision = decide(standings, report.verdicts, _long_run(row, now), random.random)
         changes = {"reason": _reason(report), **_counts(report, decision)}
     state = after(State.DATA_STARTED, decision.event)
     changes |= {"state": state, **UNLEASED}

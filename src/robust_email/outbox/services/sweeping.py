@@ -21,9 +21,9 @@ from robust_email.outbox.database import (
 from robust_email.outbox.models import DoubtPolicy, OutboxMessage, OutboxRecipient, SubmissionAttempt
 from robust_email.outbox.services import tallying, troubles
 from robust_email.outbox.services.claims import UNLEASED, queued_at
-from robust_email.outbox.services.scrubbing import NO_BODY, is_scrubbed
-from robust_email.outbox.states import LEASED, Event, State, sources
-from robust_email.outbox.verdicts import Standing
+from robust_email.outbox.services.withdrawing import known_standings, withdraw
+from robust_email.outbox.states import LEASED, Event, State, after, sources
+from robust_email.outbox.verdicts import Standing, withdrawn
 from robust_email.smtp import Disposition, Phase, Scope
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Swept:
     dead: int = 0
     """Taken from too many workers."""
     expired: int = 0
+    """Worthless now; also those that some have, or may have, and that end partly accepted or in doubt."""
     let_go: int = 0
     """Waited for a relay that was back, or for longer than its pause."""
     files: list[str] = field(default_factory=list, repr=False)
@@ -102,7 +103,8 @@ def _take_back(row: OutboxMessage, now: datetime, using: str, swept: Swept) -> b
     if in_doubt:
         changes |= {"doubts": F("doubts") + 1, "attempts": F("attempts") + 1}
     if hold or dead:
-        state = State.IN_DOUBT if in_doubt else State.DEAD
+        known = {Standing.IN_DOUBT} if in_doubt else known_standings([row.pk], using).get(row.pk, ())
+        state = after(State(row.state), withdrawn(known, Event.GIVE_UP))
         changes |= {"state": state, "finished_at": now, **UNLEASED}
     else:
         changes |= queued_at(now)
@@ -111,8 +113,8 @@ def _take_back(row: OutboxMessage, now: datetime, using: str, swept: Swept) -> b
         return False
     if in_doubt:
         _note_doubt(row, now, using)
-    swept.held += hold or (dead and in_doubt)
-    swept.dead += dead and not in_doubt
+    swept.held += changes["state"] == State.IN_DOUBT
+    swept.dead += dead and changes["state"] != State.IN_DOUBT
     swept.resent += in_doubt and not (hold or dead)
     swept.requeued += not (in_doubt or dead)
     return True
@@ -153,26 +155,11 @@ def _expire(using: str, swept: Swept) -> bool:
         worthless = OutboxMessage.objects.using(using).filter(
             expires_at__lte=now, next_attempt_at__isnull=False, state__in=sources(Event.EXPIRE)
         )
-        found = _expire_rows(worthless, now, swept)
+        rows = list(passing_over_locked(worthless.defer("content"))[:CHUNK])
+        found, files = withdraw(rows, worthless, Event.EXPIRE, finished_at=now)
+    swept.files += files
     swept.expired += found
     return found == CHUNK
-
-
-def _expire_rows(worthless: QuerySet[OutboxMessage], now: datetime, swept: Swept) -> int:
-    rows = list(passing_over_locked(worthless.defer("content"))[:CHUNK])
-    changes: dict[str, Any] = {
-        "state": State.EXPIRED,
-        "next_attempt_at": None,
-        "waits_for_relay": False,
-        "finished_at": now,
-    }
-    changed = 0
-    for bodies in (True, False):
-        part = [row for row in rows if is_scrubbed(row) is bodies]
-        swept.files += [row.content_name for row in part if bodies]
-        columns = NO_BODY if bodies else {}
-        changed += worthless.filter(pk__in=[row.pk for row in part]).update(**changes, **columns) if part else 0
-    return changed
 
 
 def purge(*, dry_run: bool = False) -> dict[State, int]:

@@ -28,11 +28,11 @@ class Command(BaseCommand):
         failed = 0
         for pk in options["message"]:
             try:
-                operating.cancel(pk)
+                row = operating.cancel(pk)
             except (operating.NotPossible, OutboxMessage.DoesNotExist) as exc:
                 self.stderr.write(f"{pk}: {exc}")
                 failed += 1
             else:
-                self.stdout.write(f"{pk} cancelled")
+                self.stdout.write(f"{pk} {row.state}")
         if failed:
             raise CommandError(f"{failed} mails were not cancelled.")
