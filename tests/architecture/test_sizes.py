@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILE_LIMIT = 450
 FUNCTION_LIMIT = 50
-FOLDERS = ["src", "e_commerce_api", "authentication", "benchmarks", "demo"]
+FOLDERS = ["src", "e_commerce_api", "authentication", "benchmarks", "demo", "tests"]
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if "migrations" not in path.parts)
 
 

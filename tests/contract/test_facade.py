@@ -10,8 +10,7 @@ import pytest
 from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.registry import registry
 from robust_email.testing import At, Close, Fault, Reply, Script, ScriptedServer
-from tests.contract.test_behaviours import letter, where
-from tests.contract.ways import by_hand
+from tests.contract.ways import by_hand, letter, where
 
 if TYPE_CHECKING:
     import ssl

@@ -9,8 +9,7 @@ import pytest
 from django.core.mail import EmailMultiAlternatives
 
 from robust_email.backend import RobustSMTPEmailBackend
-from tests.contract.test_behaviours import letter
-from tests.contract.ways import by_hand
+from tests.contract.ways import by_hand, letter
 
 if TYPE_CHECKING:
     from robust_email.testing.certs import CertificateAuthority

@@ -1,12 +1,14 @@
-"""A backend as a project gets it: from ``EMAIL_*`` settings, by keywords, or from ``MAILERS``."""
+"""A backend as a project gets it, from ``EMAIL_*`` settings, by keywords, or from ``MAILERS``; and a mail for it."""
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from django.core import mail
+from django.core.mail import EmailMessage
 from django.test import override_settings
 
 from robust_email import _compat, conf
@@ -14,6 +16,8 @@ from robust_email.backend import RobustSMTPEmailBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from robust_email.testing import ScriptedServer
 
 PATH = "robust_email.backend.RobustSMTPEmailBackend"
 QUICK = {"timeout": 5, "connection_retry_delay": 0}
@@ -69,3 +73,28 @@ def by_hand(kind: type[RobustSMTPEmailBackend], **options: Any) -> Any:  # noqa:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PendingDeprecationWarning)
         return kind(**options)
+
+
+def backend_for(
+    server: ScriptedServer,
+    kind: type[RobustSMTPEmailBackend] = RobustSMTPEmailBackend,
+    **more: Any,  # noqa: ANN401 - any option
+) -> Any:  # noqa: ANN401 - any subclass
+    """Build a backend by hand."""
+    return by_hand(kind, **QUICK, **where(server), **more)
+
+
+def letter(to: str = "ann@example.org", **fields: Any) -> EmailMessage:  # noqa: ANN401 - its other arguments
+    """Give a small message."""
+    return EmailMessage("Subject", "Content\n", "shop@example.org", [to], **fields)
+
+
+def where(server: ScriptedServer) -> dict[str, Any]:
+    """Give the options that lead to a server."""
+    return {"host": server.host, "port": server.port}
+
+
+def dead_port() -> dict[str, Any]:
+    """Give the options that lead where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return {"host": "127.0.0.1", "port": listener.getsockname()[1]}

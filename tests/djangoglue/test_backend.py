@@ -17,8 +17,7 @@ from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.bulk import MOST_FAILURES, BulkResult
 from robust_email.smtp import Disposition, errors
 from robust_email.testing import At, Close, Fault, Reply
-from tests.contract.test_behaviours import dead_port, letter, where
-from tests.contract.ways import by_hand
+from tests.contract.ways import by_hand, dead_port, letter, where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,7 @@ from robust_email.observability.logging import open_transcript
 from robust_email.registry import registry
 from robust_email.smtp.events import AfterAcceptanceTrouble, StaleAnswerUsed
 from robust_email.testing import At, Close, Fault, Reply, Script, ScriptedServer
-from tests.contract.test_behaviours import dead_port, letter, where
-from tests.contract.ways import by_hand
+from tests.contract.ways import by_hand, dead_port, letter, where
 
 if TYPE_CHECKING:
     from robust_email.testing.pytest_plugin import ServerFactory

@@ -15,8 +15,7 @@ from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.registry import ClientKey, Registry, registry
 from robust_email.smtp import SmtpConfig, SubmissionClient
 from robust_email.smtp.events import SessionOpened
-from tests.contract.test_behaviours import letter, where
-from tests.contract.ways import by_hand
+from tests.contract.ways import by_hand, letter, where
 
 if TYPE_CHECKING:
     import pytest
