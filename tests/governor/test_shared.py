@@ -114,6 +114,33 @@ class Failing:
         return self.works.swap(key, old, new, keep_for)
 
 
+class Overtaken(MemoryStore):
+    """A store in which something else happens just before a change is written."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def swap(self, key: str, old: str | None, new: str, keep_for: float) -> bool:
+        """Let the other be faster, once."""
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().swap(key, old, new, keep_for)
+
+
+def test_a_connection_given_back_while_it_is_renewed_is_not_held_on() -> None:
+    """Else it would keep others out for a whole lease, though nobody has it."""
+    store = Overtaken()
+    made = governor(store, RelayLimits(connections=1, lease=60.0))
+    permit = made.connection(Lane.NORMAL, 0.0)
+    assert not isinstance(permit, Wait)
+    store.meanwhile = lambda: permit.release(used=False)
+    made.beat()
+    assert made.state().connections == 0
+    following = made.connection(Lane.NORMAL, 0.0)
+    assert not isinstance(following, Wait)
+    following.release()
+
+
 def test_a_store_that_is_gone_is_told_once_and_asked_seldom() -> None:
     """Its part of the limits is what a process keeps to; when it is back, the shared count goes on."""
     store, heard, now = Failing(), list[Event](), [0.0]

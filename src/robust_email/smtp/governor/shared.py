@@ -192,16 +192,20 @@ class SharedGovernor:
                 lambda store, _: self._permits.change(store, lambda book, now: book.release(name, now, used=used))
             )
 
+    def _held(self) -> dict[str, Hold]:
+        with self._lock:
+            return dict(self._holds)
+
     def beat(self) -> bool:
         """Renew what this process holds and see who waits; whether there is anything to renew."""
-        with self._lock:
-            holds = dict(self._holds)
-        if not holds:
+        if not self._held():
             return False
         try:
             self.demand = self._store.run(
                 lambda store, limits: self._permits.change(
-                    store, lambda book, now: book.renew(holds, limits.lease, now)
+                    # Looked up anew in each try: what is given back meanwhile must not be renewed.
+                    store,
+                    lambda book, now: book.renew(self._held(), limits.lease, now),
                 )
             )
             if self.demand.waiting:
