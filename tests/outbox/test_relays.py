@@ -159,6 +159,8 @@ def test_the_checks_are_silent_where_all_is_well(outbox_url: str, relay: Scripte
         ({"EMAIL_OUTBOX_BATCH": "many"}, "robust_email_outbox.E001"),
         ({"EMAIL_OUTBOX_HEARTBEAT": 100}, "robust_email_outbox.E001"),
         ({"EMAIL_OUTBOX_RETENTION": {"acepted": 1}}, "robust_email_outbox.E001"),
+        ({"EMAIL_OUTBOX_WAKEUP": "celery", "EMAIL_OUTBOX_RETRY_SCHEDULE": [60, 7200]}, "robust_email_outbox.W002"),
+        ({"EMAIL_OUTBOX_WAKEUP": "celery", "EMAIL_OUTBOX_CONFIGURATION_PAUSE": 7200}, "robust_email_outbox.W002"),
     ],
 )
 def test_the_checks_find(

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from robust_email.outbox import enqueue, wakeup
 from robust_email.outbox.database import database
-from robust_email.outbox.models import OutboxMessage
+from robust_email.outbox.models import OutboxMessage, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,16 @@ class Noting:
 
     def notify_backlog(self) -> None:
         """Do nothing."""
+
+
+class Timed(Noting):
+    """One that also can tell later."""
+
+    later: ClassVar[list[tuple[UUID, float]]] = []
+
+    def notify_later(self, pks: Sequence[UUID], seconds: float) -> None:
+        """Note that, too."""
+        Timed.later += [(pk, seconds) for pk in pks]
 
 
 @pytest.fixture
@@ -77,6 +87,25 @@ def test_not_told_before_its_time(outbox_url: str, noting: type[Noting]) -> None
     """Of a mail that is to wait nobody is told now; the sweep is for that."""
     later = timezone.now() + timedelta(hours=1)
     enqueue(EmailMessage("hi", "", "shop@example.org", ["ann@example.net"]), send_after=later)
+    assert noting.told == []
+
+
+def test_told_when_its_time_comes(outbox_url: str, noting: type[Noting], settings: Settings) -> None:
+    """What goes in a minute is told in a minute; what goes tomorrow, and bulk mail, is left to the sweep."""
+    import tests.outbox.test_wakeup as module  # the class that the dotted path names
+
+    settings.EMAIL_OUTBOX_WAKEUP = "tests.outbox.test_wakeup.Timed"
+    module.Timed.later = []
+    mail = EmailMessage("hi", "", "shop@example.org", ["ann@example.net"])
+    in_a_minute, tomorrow = timezone.now() + timedelta(minutes=1), timezone.now() + timedelta(days=1)
+    with transaction.atomic(using=database()):
+        soon = enqueue(mail, send_after=in_a_minute)
+        assert module.Timed.later == []
+    enqueue(mail, send_after=tomorrow)
+    enqueue(mail, send_after=in_a_minute, priority=Priority.LOW)
+    [(pk, seconds)] = module.Timed.later
+    assert pk == soon.pk
+    assert 50 < seconds <= 60
     assert noting.told == []
 
 

@@ -5,6 +5,7 @@ robust_email_outbox.E001  a setting is wrong, or the backend that hands over can
 robust_email_outbox.E002  the outbox leads back into itself: mail would go round for ever
 robust_email_outbox.E003  ``EMAIL_OUTBOX_WAKEUP`` cannot be had
 robust_email_outbox.W001  the backend that hands over gives no report: verdicts are coarse
+robust_email_outbox.W002  a delay is longer than a Celery task waits: the sweep begins that attempt, a little late
 ========================  ==================================================================================
 """
 
@@ -19,7 +20,7 @@ from robust_email import _compat
 from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.relays import DEFAULT, MAILER, Relay, backend_for, enters_outbox
-from robust_email.outbox.wakeup import current_wake_up
+from robust_email.outbox.wakeup import LONGEST_COUNTDOWN, current_wake_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +43,25 @@ def check_outbox(app_configs: Sequence[Any] | None = None, **_: object) -> list[
         current_wake_up()
     except ImproperlyConfigured as exc:
         found.append(checks.Error(str(exc), id="robust_email_outbox.E003"))
-    return found
+    return found + list(_delays())
+
+
+def _delays() -> Iterator[checks.CheckMessage]:
+    settings = outbox_settings()
+    if settings.wakeup != "celery":
+        return
+    longest = {
+        "EMAIL_OUTBOX_RETRY_SCHEDULE": max(settings.retry_schedule, default=0.0) * (1 + settings.retry_jitter),
+        "EMAIL_OUTBOX_CONFIGURATION_PAUSE": settings.configuration_pause,
+    }
+    for name, seconds in longest.items():
+        if seconds > LONGEST_COUNTDOWN:
+            yield checks.Warning(
+                f"{name} makes a mail wait for up to {seconds:.0f} s, and no Celery task waits for more than "
+                f"{LONGEST_COUNTDOWN:.0f}: the sweep begins the attempt, up to EMAIL_OUTBOX_SWEEP late.",
+                hint="See that Celery's beat runs BEAT_SCHEDULE, or cron outbox_drain; then silence this check.",
+                id="robust_email_outbox.W002",
+            )
 
 
 def _relays() -> Iterator[Relay]:

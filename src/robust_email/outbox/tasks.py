@@ -2,8 +2,8 @@
 
 A task carries a mail's key and nothing else. It is acknowledged after it ran, so a killed worker loses no mail; the
 claim makes a second or late one harmless; the row says when the next attempt is, and ``self.retry`` is only its timer.
-If that is lost (broker wiped, worker killed), the sweep finds the row. No ETA is longer than the longest retry delay,
-so Redis' visibility time-out (an hour) sends no task twice.
+If that is lost (broker wiped, worker killed), the sweep finds the row. It also begins what is due in more than half an
+hour (``wakeup.LONGEST_COUNTDOWN``), for which no task waits: so Redis' visibility time-out (an hour) sends none twice.
 
 Add ``BEAT_SCHEDULE`` to the project's ``beat_schedule``; without beat, run ``manage.py outbox_drain`` now and then.
 """
@@ -21,6 +21,7 @@ from robust_email.outbox import dispatch, selectors
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.services import sweeping
 from robust_email.outbox.states import State
+from robust_email.outbox.wakeup import LONGEST_COUNTDOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,9 @@ DRAINS: Final = 4
 FEW: Final = 20
 """Mails left behind that are told one by one; more are a backlog."""
 
+LATE: Final = 1.0
+"""Seconds after its time that a mail is begun: a clock that is ahead of the database's would find it not yet due."""
+
 _OPTIONS: Final[dict[str, Any]] = {
     "acks_late": True,
     "reject_on_worker_lost": True,
@@ -60,13 +64,14 @@ class NotAccepted(Exception):
 
 @shared_task(name=DELIVER, bind=True, max_retries=None, throws=(NotAccepted,), **_OPTIONS)
 def deliver(self: Task[Any, Any], pk: str) -> dict[str, object]:
-    """Make one attempt at one mail, and come back when the row says so."""
+    """Make one attempt at one mail, and come back when the row says so, if that is soon."""
     outcome = dispatch.run_one(UUID(pk))
     if outcome is None:
         return {"status": "skipped", "message": pk}
     if outcome.state is State.QUEUED and outcome.next_attempt_at is not None:
         wait = max(0.0, (outcome.next_attempt_at - timezone.now()).total_seconds())
-        raise self.retry(exc=NotAccepted(f"mail {pk} waits for another attempt"), countdown=wait)
+        if wait <= LONGEST_COUNTDOWN:
+            raise self.retry(exc=NotAccepted(f"mail {pk} waits for another attempt"), countdown=wait)
     return {"status": outcome.state.value, "message": pk}
 
 
@@ -117,6 +122,13 @@ class CeleryWakeUp:
             return
         for pk in pks:
             deliver.apply_async(args=[str(pk)], retry=False, expires=self._expires)
+
+    def notify_later(self, pks: Sequence[UUID], seconds: float) -> None:
+        """Have each of these mails delivered then. Of many there is no task: the sweep has a backlog worked off."""
+        if len(pks) > FEW:
+            return
+        for pk in pks:
+            deliver.apply_async(args=[str(pk)], retry=False, countdown=seconds + LATE)
 
     def notify_backlog(self) -> None:
         """Have all that is due worked off. Raises as ``notify``."""

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -33,6 +33,9 @@ BUILT_IN: Final = {
 }
 SILENCE: Final = 5.0
 """Seconds without a try after the broker took nothing."""
+LONGEST_COUNTDOWN: Final = 1_800.0
+"""Seconds for which a task may wait for its time at a worker. Redis gives a task that nobody has acknowledged for an
+hour to another worker, so what is due later than this has no task, and the sweep begins one."""
 MOST_WAITING: Final = 1_000
 """Hints kept for the thread; what does not fit is found by the sweep."""
 
@@ -48,6 +51,14 @@ class WakeUp(Protocol):
 
     def notify_backlog(self) -> None:
         """Tell that many are."""
+
+
+@runtime_checkable
+class TimedWakeUp(WakeUp, Protocol):
+    """One that can also tell of mail that is due soon. The others leave it to the sweep."""
+
+    def notify_later(self, pks: Sequence[UUID], seconds: float) -> None:
+        """Tell, after so many seconds, that these mails are due. Raises as ``notify``."""
 
 
 class NoWakeUp:
@@ -130,6 +141,12 @@ os.register_at_fork(after_in_child=publisher.renew_lock)
 def notify(pks: Sequence[UUID]) -> None:
     """Tell that these mails are due. Never raises, and takes no longer than the patience."""
     _tell(lambda wake_up: wake_up.notify(pks))
+
+
+def notify_later(pks: Sequence[UUID], seconds: float) -> None:
+    """Tell in so many seconds that these mails are due, as ``notify``; nothing where the sweep has to do that."""
+    if seconds <= LONGEST_COUNTDOWN:
+        _tell(lambda wake_up: wake_up.notify_later(pks, seconds) if isinstance(wake_up, TimedWakeUp) else None)
 
 
 def notify_backlog() -> None:

@@ -183,3 +183,8 @@ def _announce(rows: Sequence[OutboxMessage], using: str) -> None:
     due = [row.pk for row in rows if row.send_after is None or row.send_after <= now]
     if due:
         transaction.on_commit(partial(wakeup.notify, due), using=using, robust=True)
+    # For the last lane no task waits at a worker: there may be very many, and none is in a hurry.
+    later = [row for row in rows if row.send_after is not None and row.send_after > now and row.priority < Priority.LOW]
+    for at, group in itertools.groupby(later, key=lambda row: row.send_after or now):
+        tell = partial(wakeup.notify_later, [row.pk for row in group], (at - now).total_seconds())
+        transaction.on_commit(tell, using=using, robust=True)
