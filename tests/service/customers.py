@@ -110,22 +110,40 @@ def mails(kind: str | None = None, state: str | None = None, to: str | None = No
 def parsed(row: OutboxMessage) -> EmailMessage:
     """Return a row's octets as a message."""
     assert row.content is not None, "the body was removed"
-    message = email.message_from_bytes(bytes(row.content), policy=email.policy.default)
-    assert isinstance(message, EmailMessage)
-    return message
+    return _message(bytes(row.content))
 
 
 def text_of(row: OutboxMessage, kind: str = "plain") -> str:
     """Return the text or the HTML of a mail."""
-    part = parsed(row).get_body((kind,))
+    return _text(parsed(row), kind)
+
+
+def _message(octets: bytes) -> EmailMessage:
+    message = email.message_from_bytes(octets, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def _text(message: EmailMessage, kind: str = "plain") -> str:
+    part = message.get_body((kind,))
     assert part is not None
     return str(part.get_content())
 
 
 def code_in(row: OutboxMessage) -> str:
     """Return the code that stands in the mail."""
-    found = CODE.search(text_of(row))
-    assert found, text_of(row)
+    return code_of(text_of(row))
+
+
+def code_sent(octets: bytes) -> str:
+    """Return the code that stands in a mail as a relay took it."""
+    return code_of(_text(_message(octets)))
+
+
+def code_of(text: str) -> str:
+    """Return the code that stands in a mail's text."""
+    found = CODE.search(text)
+    assert found, text
     return found[1]
 
 

@@ -5,8 +5,6 @@ With ``ROBUST_EMAIL_PICTURES`` set to a folder, what a person sees is kept there
 
 from __future__ import annotations
 
-import email
-import email.policy
 import os
 import re
 import time
@@ -18,8 +16,9 @@ import pytest
 
 from demo import RELAY
 from demo.catcher import mail_page
-from demo.processes import Service
 from robust_email.testing import At, Close, Extensions, Fault, Script, ScriptedServer
+from tests.service.customers import code_sent
+from tests.service.running import demo_in
 from tests.services import require_program
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PASSWORD = "correct horse battery staple"
 NEW_PASSWORD = "four other words together"
-CODE = re.compile(r"^ +([A-Z]{4}-[A-Z]{4})\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +44,7 @@ class Shop:
     def code_to(self, address: str, number: int = 1, within: float = 40.0) -> str:
         """Wait for so many mails to an address; return the last one's code."""
         self.relay.wait_for(lambda _: len(self._mails(address)) >= number, timeout=within)
-        message = email.message_from_bytes(self._mails(address)[number - 1], policy=email.policy.default)
-        part = message.get_body(("plain",))
-        assert part is not None
-        found = CODE.search(part.get_content())
-        assert found
-        return found[1]
+        return code_sent(self._mails(address)[number - 1])
 
     def _mails(self, address: str) -> list[bytes]:
         return [mail.data for mail in self.relay.accepted if address in mail.forward_paths]
@@ -73,23 +66,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Run web, worker and relay for all tests of this file."""
     folder = tmp_path_factory.mktemp("shop")
     with ScriptedServer(Script(extensions=Extensions(chunking=False), host_name=RELAY)) as relay:
-        environment = {
-            "DJANGO_SETTINGS_MODULE": "demo.settings",
-            "ENV_FILE": str(folder / "no.env"),
-            "DATA_FOLDER": str(folder),
-            "POSTGRES_HOST": "",
-            "REDIS_HOST": "",
-            "EMAIL_HOST": RELAY,
-            "EMAIL_PORT": str(relay.port),
-            "EMAIL_CONNECTION_RETRY_DELAY": "0",
-            "EMAIL_TASK_RETRY_SCALE": "0.02",
-            "DEFAULT_FROM_EMAIL": "Ada's Shop <no-reply@shop.example>",
-            "DEBUG": "True",
-            "DEMO_LOG": str(folder / "log.jsonl"),
-            "DEMO_ZONE": str(folder / "zone"),
-        }
-        service = Service(folder, environment)
-        service.manage("migrate", "--verbosity", "0")
+        service = demo_in(folder, relay, DEBUG="True", DEFAULT_FROM_EMAIL="Ada's Shop <no-reply@shop.example>")
         (folder / "zone").write_text(relay.host)
         with service.web(0) as url, service.worker(), mail_page(relay) as mail_url:
             yield Shop(url, mail_url, relay, folder / "zone")

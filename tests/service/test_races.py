@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from demo.processes import Service
 from demo.shop import Answer, Shop
 from tests.service.customers import ACCOUNT, AUTH, CODE
+from tests.service.running import service_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,20 +73,14 @@ def running(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Run the web server on an empty database."""
     folder = tmp_path_factory.mktemp("races")
     place = urlsplit(postgres_url)
-    environment = {
-        "DJANGO_SETTINGS_MODULE": "e_commerce_api.settings",
-        "ENV_FILE": str(folder / "no.env"),
-        "DATA_FOLDER": str(folder),
-        "SECRET_KEY": "CANARY-secret-key-of-the-service-under-test",
-        "POSTGRES_HOST": str(place.hostname),
-        "POSTGRES_PORT": str(place.port or 5432),
-        "POSTGRES_USER": str(place.username),
-        "POSTGRES_PASSWORD": place.password or "",
-        "POSTGRES_DB": place.path.lstrip("/"),
-        "REDIS_HOST": "",
-    }
-    service = Service(folder, environment)
-    service.manage("migrate", "--verbosity", "0")
+    service = service_in(
+        folder,
+        POSTGRES_HOST=str(place.hostname),
+        POSTGRES_PORT=str(place.port or 5432),
+        POSTGRES_USER=str(place.username),
+        POSTGRES_PASSWORD=place.password or "",
+        POSTGRES_DB=place.path.lstrip("/"),
+    )
     with service.web(0) as url:
         yield Running(url, postgres_url, folder)
 

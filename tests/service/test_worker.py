@@ -12,17 +12,18 @@ import re
 import sqlite3
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
 from demo import RELAY
-from demo.processes import Service
 from demo.shop import Shop
 from robust_email.testing import At, Close, Extensions, Fault, Reply, Script, ScriptedServer, TakeThenClose
 from robust_email.testing.certs import Certificate
+from tests.service.customers import code_sent
+from tests.service.running import SECRET_KEY, demo_in, service_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +36,6 @@ pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
 PASSWORD = "CANARY-correct-horse"
 SMTP_PASSWORD = "CANARY-relay-password"
-SECRET_KEY = "CANARY-secret-key-of-the-service-under-test"
-CODE = re.compile(rb"^ +([A-Z]{4}-[A-Z]{4})\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,30 +126,20 @@ def running(
         require_auth=True,
     )
     with ScriptedServer(script) as relay:
-        environment = {
-            "DJANGO_SETTINGS_MODULE": "demo.settings",
-            "ENV_FILE": str(folder / "no.env"),
-            "DATA_FOLDER": str(folder),
-            "SECRET_KEY": SECRET_KEY,
-            "POSTGRES_HOST": "",
-            "REDIS_HOST": str(redis.hostname),
-            "REDIS_PORT": str(redis.port),
-            "EMAIL_HOST": RELAY,
-            "EMAIL_PORT": str(relay.port),
-            "EMAIL_USE_TLS": "True",
-            "EMAIL_SSL_CAFILE": str(smtp_certs.ca_file),
-            "EMAIL_HOST_USER": "shop",
-            "EMAIL_HOST_PASSWORD": SMTP_PASSWORD,
-            "EMAIL_TIMEOUT": "5",
-            "EMAIL_CONNECTION_RETRY_ATTEMPTS": "2",
-            "EMAIL_CONNECTION_RETRY_DELAY": "0",
-            "EMAIL_TASK_RETRY_SCALE": "0.002",
-            "LOG_LEVEL": "DEBUG",
-            "DEMO_LOG": str(folder / "log.jsonl"),
-            "DEMO_ZONE": str(folder / "zone"),
-        }
-        service = Service(folder, environment)
-        service.manage("migrate", "--verbosity", "0")
+        service = demo_in(
+            folder,
+            relay,
+            REDIS_HOST=str(redis.hostname),
+            REDIS_PORT=str(redis.port),
+            EMAIL_USE_TLS="True",
+            EMAIL_SSL_CAFILE=str(smtp_certs.ca_file),
+            EMAIL_HOST_USER="shop",
+            EMAIL_HOST_PASSWORD=SMTP_PASSWORD,
+            EMAIL_TIMEOUT="5",
+            EMAIL_CONNECTION_RETRY_ATTEMPTS="2",
+            EMAIL_TASK_RETRY_SCALE="0.002",
+            LOG_LEVEL="DEBUG",
+        )
         (folder / "zone").write_text(relay.host)
         with service.web(0) as url, service.worker():
             yield Running(folder, url, relay)
@@ -162,9 +151,7 @@ def test_a_mail_arrives_and_its_code_works(running: Running) -> None:
     shop = running.register(address)
     assert running.settled(address) == ("accepted", 1)
     (message,) = running.mails_to(address)
-    found = CODE.search(message.data)
-    assert found
-    assert shop.verify(found[1].decode()).status == 200
+    assert shop.verify(code_sent(message.data)).status == 200
     name = r"Task authentication\.verification\.send_verification_email\[[0-9a-f-]{36}\]"
     assert re.search(rf"{name} succeeded in [0-9.e-]+s: {{'status': 'success', ", running.worker_log())
     assert "SMTP connection established successfully on attempt 1" in running.worker_log()
@@ -217,9 +204,7 @@ def test_s32_a_mailbox_that_is_gone_gets_codes_and_nothing_else(running: Running
     address = "gone@customer.example"
     shop = running.register(address)
     running.settled(address)
-    found = CODE.search(running.mails_to(address)[0].data)
-    assert found
-    assert shop.verify(found[1].decode()).status == 200
+    assert shop.verify(code_sent(running.mails_to(address)[0].data)).status == 200
     running.relay.add_fault(Fault(At.RCPT, Reply("550 5.1.1 unknown"), subject=address, times=1))
     reasons = []
     for count in (1, 2):
@@ -255,23 +240,7 @@ def test_v04_smtp_and_the_broker_are_both_down(
 ) -> None:
     """A registration is answered as always, at once; the mail arrives after both have come back, once."""
     with ScriptedServer(Script(host_name=RELAY)) as relay:
-        environment = {
-            "DJANGO_SETTINGS_MODULE": "demo.settings",
-            "ENV_FILE": str(tmp_path / "no.env"),
-            "DATA_FOLDER": str(tmp_path),
-            "SECRET_KEY": SECRET_KEY,
-            "POSTGRES_HOST": "",
-            "REDIS_HOST": "127.0.0.1",
-            "REDIS_PORT": "1",
-            "EMAIL_HOST": RELAY,
-            "EMAIL_PORT": str(relay.port),
-            "EMAIL_CONNECTION_RETRY_DELAY": "0",
-            "EMAIL_TASK_RETRY_SCALE": "0.02",
-            "DEMO_LOG": str(tmp_path / "log.jsonl"),
-            "DEMO_ZONE": str(tmp_path / "zone"),
-        }
-        down = Service(tmp_path, environment)
-        down.manage("migrate", "--verbosity", "0")
+        down = demo_in(tmp_path, relay, REDIS_HOST="127.0.0.1", REDIS_PORT="1")
         with down.web(0) as url:
             shops = [Shop(url) for _ in range(2)]
             addresses = [f"customer{number}@customer.example" for number in range(2)]
@@ -281,7 +250,7 @@ def test_v04_smtp_and_the_broker_are_both_down(
         assert "No worker could be told of new mail" in (tmp_path / "web.log").read_text()
         (tmp_path / "zone").write_text(relay.host)
         redis = urlsplit(redis_server)
-        up = Service(tmp_path, {**environment, "REDIS_PORT": str(redis.port), "REDIS_DB": "3"})
+        up = replace(down, environment={**down.environment, "REDIS_PORT": str(redis.port), "REDIS_DB": "3"})
         with up.worker():
             relay.wait_for(lambda server: len(server.accepted) == 2, timeout=30)
         assert sorted(path for mail in relay.accepted for path in mail.forward_paths) == addresses
@@ -291,18 +260,7 @@ def test_the_broker_gets_the_number_of_a_mail_and_nothing_else(tmp_path: Path, r
     """What lies in Redis while no worker runs has no address, no code, no password and no text."""
     redis = pytest.importorskip("redis")
     place, address = urlsplit(redis_server), "queued@customer.example"
-    environment = {
-        "DJANGO_SETTINGS_MODULE": "e_commerce_api.settings",
-        "ENV_FILE": str(tmp_path / "no.env"),
-        "DATA_FOLDER": str(tmp_path),
-        "SECRET_KEY": SECRET_KEY,
-        "POSTGRES_HOST": "",
-        "REDIS_HOST": str(place.hostname),
-        "REDIS_PORT": str(place.port),
-        "REDIS_DB": "5",
-    }
-    service = Service(tmp_path, environment)
-    service.manage("migrate", "--verbosity", "0")
+    service = service_in(tmp_path, REDIS_HOST=str(place.hostname), REDIS_PORT=str(place.port), REDIS_DB="5")
     with service.web(0) as url, redis.Redis(host=place.hostname, port=place.port, db=5) as client:
         assert Shop(url).register(address, PASSWORD).waits_for_code
         _, payload = client.brpop("celery", timeout=20)
@@ -322,9 +280,7 @@ def test_no_log_has_a_secret(running: Running) -> None:
     running.register(address, Fault(At.RCPT, Reply(f"451 4.7.1 <{address}> later"), subject=address, times=1))
     running.settled(address)
     (message,) = running.mails_to(address)
-    found = CODE.search(message.data)
-    assert found
     logs = "".join((running.folder / name).read_text() for name in ("worker.log", "web.log", "log.jsonl"))
     assert "RCPT" in logs, "the transcript was not on"
-    for secret in (PASSWORD, SMTP_PASSWORD, SECRET_KEY, found[1].decode(), address):
+    for secret in (PASSWORD, SMTP_PASSWORD, SECRET_KEY, code_sent(message.data), address):
         assert secret not in logs
