@@ -165,7 +165,12 @@ class OutboxSettings:
         Meaning(_retention, "days by state", "After which outbox_purge removes what has ended; None: never."),
     ] = tuple(_EVERY_FINAL.items())
     storage: Annotated[
-        str | None, Meaning(values.text, "alias", "The Django storage for large bodies; none: all in the row.")
+        str | None,
+        Meaning(
+            values.text,
+            "alias",
+            "The Django storage for large bodies; none: all in the row. Its folder outbox/ is this outbox's alone.",
+        ),
     ] = None
     storage_threshold: Annotated[int, Meaning(values.whole(1), "octets", "From which a body goes to the storage.")] = (
         256 * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -19,3 +20,8 @@ def uuid7() -> UUID:
     return UUID(
         int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION | fraction << 64 | _VARIANT | secrets.randbits(62)
     )
+
+
+def made_at(identifier: UUID) -> datetime:
+    """Return when one of version 7 was made, in UTC, by the clock of the host that did."""
+    return datetime.fromtimestamp((identifier.int >> 80) / 1_000, UTC)

@@ -1,24 +1,32 @@
 """Where the octets of a mail are: in its row, or, from a size on, in one of the project's storages.
 
 A file is written before its row is committed and removed after the row let go of it: at worst a file is left over, and
-never a row without its octets. These are what was rendered at the enqueue, and are never serialised again.
+never a row without its octets; ``services.tidying`` removes those. The octets are what was rendered at the enqueue,
+and are never serialised again.
+
+``outbox/`` in that storage is this outbox's own: a folder for each day, since a storage lists a folder as a whole.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 
 from robust_email.outbox.conf import outbox_settings
+from robust_email.outbox.identifiers import made_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from uuid import UUID
 
     from django.core.files.storage import Storage
 
     from robust_email.outbox.models import OutboxMessage
+
+
+FOLDER: Final = "outbox"
 
 
 class ContentMissing(Exception):
@@ -30,7 +38,7 @@ def keep_content(row: OutboxMessage, content: bytes) -> None:
     settings = outbox_settings()
     row.content_size = len(content)
     if settings.storage and len(content) >= settings.storage_threshold:
-        row.content_name = storages[settings.storage].save(f"outbox/{row.pk}.eml", ContentFile(content))
+        row.content_name = _storage().save(_name(row.pk), ContentFile(content))
     else:
         row.content = content
 
@@ -60,6 +68,34 @@ def remove_files(names: Iterable[str]) -> None:
     for name in names:
         if name:
             _storage().delete(name)
+
+
+def days() -> list[str]:
+    """Return the folders of the days of which there may be files; none where no storage is set, or it lists nothing."""
+    return [] if outbox_settings().storage is None else _listed(FOLDER)[0]
+
+
+def files_of(day: str) -> list[str]:
+    """Return the names of a day's files, as rows have them."""
+    return [f"{FOLDER}/{day}/{file}" for file in _listed(f"{FOLDER}/{day}")[1]]
+
+
+def remove_day(day: str) -> None:
+    """Remove the folder of a day that has no files left; where a folder is a prefix of names, nothing is there."""
+    if _listed(f"{FOLDER}/{day}") == ([], []):
+        _storage().delete(f"{FOLDER}/{day}")
+
+
+def _listed(folder: str) -> tuple[list[str], list[str]]:
+    try:
+        folders, files = _storage().listdir(folder)
+    except (FileNotFoundError, NotImplementedError):
+        return [], []
+    return folders, files
+
+
+def _name(pk: UUID) -> str:
+    return f"{FOLDER}/{made_at(pk).date()}/{pk}.eml"
 
 
 def _storage() -> Storage:

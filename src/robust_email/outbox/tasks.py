@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from robust_email.outbox import dispatch, selectors
 from robust_email.outbox.conf import outbox_settings
-from robust_email.outbox.services import sweeping
+from robust_email.outbox.services import sweeping, tidying
 from robust_email.outbox.states import State
 from robust_email.outbox.wakeup import LONGEST_COUNTDOWN
 
@@ -102,8 +102,9 @@ def sweep() -> dict[str, object]:
 
 @shared_task(name=PURGE, ignore_result=True)
 def purge() -> dict[str, object]:
-    """Remove what has ended long enough ago."""
-    return {"status": "success", **{state.value: count for state, count in sweeping.purge().items()}}
+    """Remove what has ended long enough ago, and files that were left over."""
+    removed = {state.value: count for state, count in sweeping.purge().items()}
+    return {"status": "success", **removed, "files": tidying.remove_forgotten_files()}
 
 
 class CeleryWakeUp:

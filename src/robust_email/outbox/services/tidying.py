@@ -1,0 +1,59 @@
+"""Files that no row names: their transaction was rolled back, or their removal failed. Nobody else comes back to them.
+
+A file's name is its row's key, so whether a row names it is asked by primary key, a chunk at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from robust_email.outbox import storage
+from robust_email.outbox.database import CHUNK, database
+from robust_email.outbox.identifiers import made_at
+from robust_email.outbox.models import OutboxMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+AGE: Final = timedelta(days=1)
+"""Of a file, before it counts as forgotten: its transaction may still be open."""
+_FILE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})[^/]*\.eml$")
+"""A storage may put something of its own before the extension, where a name is taken."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def remove_forgotten_files(*, dry_run: bool = False, clock: Callable[[], datetime] = _now) -> int:
+    """Remove the files in the outbox's folder that are a day old and that no row names; returns how many.
+
+    Reads the names of one day at a time.
+    """
+    total, latest = 0, clock() - AGE
+    for day in storage.days():
+        old = [name for name in storage.files_of(day) if (key := _key(name)) is not None and made_at(key) < latest]
+        for begin in range(0, len(old), CHUNK):
+            forgotten = list(_forgotten(old[begin : begin + CHUNK]))
+            total += len(forgotten)
+            if not dry_run:
+                storage.remove_files(forgotten)
+        if not dry_run and day < str(latest.date()):
+            storage.remove_day(day)
+    return total
+
+
+def _key(name: str) -> UUID | None:
+    """Return the key of the row that a file was written for; None for one that is not ours."""
+    found = _FILE.search(name)
+    return UUID(found[1]) if found is not None else None
+
+
+def _forgotten(names: Sequence[str]) -> Iterator[str]:
+    keys = [key for name in names if (key := _key(name)) is not None]
+    rows = OutboxMessage.objects.using(database()).filter(pk__in=keys)
+    named = set(rows.values_list("content_name", flat=True))
+    return (name for name in names if name not in named)

@@ -1,0 +1,115 @@
+"""Files of large bodies: none is left for ever, and none that a row names is touched."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+from django.core.mail import EmailMessage
+from django.core.management import call_command
+from django.db import transaction
+
+from robust_email.outbox import enqueue
+from robust_email.outbox.database import database
+from robust_email.outbox.identifiers import made_at
+from robust_email.outbox.models import OutboxMessage
+from robust_email.outbox.services.tidying import remove_forgotten_files
+from robust_email.outbox.storage import content_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_django import Settings
+
+pytestmark = pytest.mark.parametrize("outbox_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, settings: Settings) -> Path:
+    """Keep every body in a file; give the folder of the storage."""
+    location = tmp_path / "bodies"
+    settings.STORAGES = {
+        "mail": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(location)}}
+    }
+    settings.EMAIL_OUTBOX_STORAGE, settings.EMAIL_OUTBOX_STORAGE_THRESHOLD = "mail", 1
+    return location
+
+
+def make_older(file: Path, folder: Path) -> None:
+    """Give a file the place and name that it would have had three days ago."""
+    old = UUID(int=UUID(file.stem).int - (3 * 86_400_000 << 80))
+    new = folder / "outbox" / str(made_at(old).date()) / f"{old}.eml"
+    new.parent.mkdir()
+    file.rename(new)
+
+
+def in_three_days() -> datetime:
+    """Be late."""
+    return datetime.now(UTC) + timedelta(days=3)
+
+
+def files(folder: Path) -> list[Path]:
+    """Return them."""
+    return list(folder.rglob("*.eml"))
+
+
+def rolled_back() -> None:
+    """Enqueue a mail in a transaction that comes to nothing."""
+    with transaction.atomic(using=database()):
+        enqueue(EmailMessage("hi", "there", "shop@example.org", ["ann@example.net"]))
+        transaction.set_rollback(True, using=database())
+
+
+def purge(*arguments: str) -> str:
+    """Call the command; return what it prints."""
+    out = io.StringIO()
+    call_command("outbox_purge", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_a_rollback_leaves_no_file_for_ever(outbox_url: str, folder: Path) -> None:
+    """The file of a mail that never was goes a day later; not before, since its transaction may still be open."""
+    rolled_back()
+    assert "left over" not in purge()
+    [file] = files(folder)
+    make_older(file, folder)
+    assert "left over         1 would be removed" in purge("--dry-run")
+    assert len(files(folder)) == 1
+    assert "left over         1 removed" in purge()
+    assert files(folder) == []
+
+
+def test_what_a_row_names_stays(outbox_url: str, folder: Path) -> None:
+    """However old it is; and so does what the outbox has not written. The folder of a day goes with its last file."""
+    row = enqueue(EmailMessage("hi", "there", "shop@example.org", ["ann@example.net"]))
+    rolled_back()
+    [day] = (folder / "outbox").iterdir()
+    (day / "notes.txt").write_text("not ours")
+    assert remove_forgotten_files(clock=in_three_days, dry_run=True) == 1
+    assert remove_forgotten_files(clock=in_three_days) == 1
+    assert content_of(OutboxMessage.objects.get(pk=row.pk))
+    (day / "notes.txt").unlink()
+    OutboxMessage.objects.update(content_name="")
+    assert remove_forgotten_files(clock=in_three_days) == 1
+    assert not day.exists()
+
+
+def test_a_name_that_the_storage_changed_is_known(outbox_url: str, folder: Path) -> None:
+    """Django's storages put letters of their own behind a name that is taken."""
+    row = enqueue(EmailMessage("hi", "there", "shop@example.org", ["ann@example.net"]))
+    name = row.content_name.replace(".eml", "_aB3dE7x.eml")
+    (folder / row.content_name).rename(folder / name)
+    OutboxMessage.objects.update(content_name=name)
+    rolled_back()
+    assert remove_forgotten_files(clock=in_three_days) == 1
+    assert content_of(OutboxMessage.objects.get(pk=row.pk))
+
+
+def test_without_files_there_is_nothing_to_do(outbox_url: str, settings: Settings) -> None:
+    """Neither where none was ever written, nor where no storage is set."""
+    assert remove_forgotten_files() == 0
+    settings.EMAIL_OUTBOX_STORAGE = None
+    assert remove_forgotten_files() == 0
