@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from robust_email.outbox.models import OutboxMessage
+from robust_email.outbox.management.deciding import decide
 from robust_email.outbox.services import operating
 
 if TYPE_CHECKING:
@@ -25,14 +25,6 @@ class Command(BaseCommand):
 
     def handle(self, *_: object, **options: Any) -> None:  # noqa: ANN401 - Django's
         """Withdraw them."""
-        failed = 0
-        for pk in options["message"]:
-            try:
-                row = operating.cancel(pk)
-            except (operating.NotPossible, OutboxMessage.DoesNotExist) as exc:
-                self.stderr.write(f"{pk}: {exc}")
-                failed += 1
-            else:
-                self.stdout.write(f"{pk} {row.state}")
+        failed = decide(self, options["message"], operating.cancel)
         if failed:
             raise CommandError(f"{failed} mails were not cancelled.")

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from robust_email.outbox.models import OutboxMessage
+from robust_email.outbox.management.deciding import decide
 from robust_email.outbox.services import operating
 from robust_email.outbox.states import State
 
@@ -35,22 +35,13 @@ class Command(BaseCommand):
         """Queue them."""
         if not (options["message"] or options["dead"] or options["relay"] or options["all_relays"]):
             raise CommandError("Say which mails or relays.")
-        failed = [pk for pk in options["message"] if not self._requeue(pk)]
+        failed = decide(self, options["message"], operating.requeue)
         while options["dead"] and (found := operating.ended_in([State.DEAD], kind=options["kind"])):
-            if not sum(self._requeue(pk) for pk in found):
+            if decide(self, found, operating.requeue) == len(found):
                 break
         resumed = operating.resume_all_relays() if options["all_relays"] else []
         resumed += [name for name in options["relay"] if operating.resume_relay(name)]
         for name in resumed:
             self.stdout.write(f"relay {name} is asked again")
         if failed:
-            raise CommandError(f"{len(failed)} mails were not queued.")
-
-    def _requeue(self, pk: UUID) -> bool:
-        try:
-            operating.requeue(pk)
-        except (operating.NotPossible, OutboxMessage.DoesNotExist) as exc:
-            self.stderr.write(f"{pk}: {exc}")
-            return False
-        self.stdout.write(f"{pk} queued")
-        return True
+            raise CommandError(f"{failed} mails were not queued.")

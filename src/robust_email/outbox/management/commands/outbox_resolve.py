@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from robust_email.outbox.models import OutboxMessage
+from robust_email.outbox.management.deciding import decide
 from robust_email.outbox.services import operating
 
 if TYPE_CHECKING:
@@ -31,14 +31,6 @@ class Command(BaseCommand):
 
     def handle(self, *_: object, **options: Any) -> None:  # noqa: ANN401 - Django's
         """Resolve them."""
-        failed = 0
-        for pk in options["message"]:
-            try:
-                row = operating.resolve(pk, accepted=options["accepted"])
-            except (operating.NotPossible, OutboxMessage.DoesNotExist) as exc:
-                self.stderr.write(f"{pk}: {exc}")
-                failed += 1
-            else:
-                self.stdout.write(f"{pk} {row.state}")
+        failed = decide(self, options["message"], lambda pk: operating.resolve(pk, accepted=options["accepted"]))
         if failed:
             raise CommandError(f"{failed} mails were not resolved.")
