@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -55,8 +56,29 @@ def provider_of(value: str | Function, username: str) -> CredentialsProvider:
     return FileCredentials(value.removeprefix(FILE), username)
 
 
+class _ReadAnew(ABC):
+    """What is so cheap to read that it is simply read again to learn of a change."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def credentials(self, seconds: float) -> Credentials:
+        """Read it. Raises ``CredentialsUnavailable``."""
+
+    def refused(self, credentials: Credentials) -> bool:
+        """Look whether there are others meanwhile."""
+        return not self.still_good(credentials)
+
+    def still_good(self, credentials: Credentials) -> bool:
+        """Compare; what is missing at this moment may just be being replaced."""
+        try:
+            return self.credentials(0.0) == credentials
+        except CredentialsUnavailable:
+            return True
+
+
 @dataclass(frozen=True, slots=True)
-class FileCredentials:
+class FileCredentials(_ReadAnew):
     """A file that somebody else replaces: a mounted secret, an agent's output. One ``stat`` tells of a change."""
 
     path: str
@@ -70,17 +92,6 @@ class FileCredentials:
             reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
             raise CredentialsUnavailable(f"the file {self.path} cannot be read: {reason}", permanent=True) from exc
 
-    def refused(self, credentials: Credentials) -> bool:
-        """Look whether the file was replaced meanwhile."""
-        return not self.still_good(credentials)
-
-    def still_good(self, credentials: Credentials) -> bool:
-        """Compare; a file that is missing at this moment may just be being replaced."""
-        try:
-            return self.credentials(0.0) == credentials
-        except CredentialsUnavailable:
-            return True
-
     def _content(self) -> str:
         status = Path(self.path).stat()
         return _read(self.path, (status.st_mtime_ns, status.st_size, status.st_ino))
@@ -92,7 +103,7 @@ def _read(path: str, version: object) -> str:  # noqa: ARG001 - it makes the cac
 
 
 @dataclass(frozen=True, slots=True)
-class EnvironmentCredentials:
+class EnvironmentCredentials(_ReadAnew):
     """Variables of this process's environment, which an agent inside it may change."""
 
     password_variable: str
@@ -107,17 +118,6 @@ class EnvironmentCredentials:
             missing = self.username_variable or "EMAIL_HOST_USER" if password else self.password_variable
             raise CredentialsUnavailable(f"{missing} is not set", permanent=True)
         return Credentials(username, password)
-
-    def refused(self, credentials: Credentials) -> bool:
-        """Look whether the variables were changed meanwhile."""
-        return not self.still_good(credentials)
-
-    def still_good(self, credentials: Credentials) -> bool:
-        """Compare."""
-        try:
-            return self.credentials(0.0) == credentials
-        except CredentialsUnavailable:
-            return True
 
 
 class FunctionCredentials:
