@@ -10,6 +10,8 @@ from allauth.account.models import EmailAddress
 from django.core.cache import cache
 
 from authentication.core.models import User
+from authentication.verification import kinds
+from authentication.verification.services import mail_customer
 from tests.service.customers import ADDRESS, PASSWORD, Device
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_django import Settings
 
+    from robust_email.outbox.models import OutboxMessage
     from robust_email.testing import Fault, ScriptedServer
     from robust_email.testing.pytest_plugin import ServerFactory
 
@@ -71,3 +74,16 @@ def customer(db: None) -> User:
     user = User.objects.create_user(ADDRESS, PASSWORD)
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
     return user
+
+
+@pytest.fixture
+def mail() -> OutboxMessage:
+    """Give a mail with a code, as a registration writes it."""
+    row = mail_customer(
+        kind=kinds.VERIFICATION,
+        template="account/email/email_confirmation_signup",
+        to=ADDRESS,
+        context={"code": "WXRT-KPLM"},
+    )
+    assert row is not None
+    return row

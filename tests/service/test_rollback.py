@@ -15,13 +15,10 @@ import django
 import pytest
 from celery import shared_task
 
-from authentication.verification import kinds
-from authentication.verification.services import mail_customer
 from authentication.verification.tasks import MAIL_TASK, MailNotAccepted, _hand_over, send_verification_email
 from robust_email.outbox.states import State
 from robust_email.testing import At, Close, Fault, Reply, ScriptedServer
 from tests.service.conftest import point_at
-from tests.service.customers import ADDRESS
 
 if TYPE_CHECKING:
     from celery import Task
@@ -48,19 +45,6 @@ def rolled_back(relay: Relay, settings: Settings) -> Relay:
         return server
 
     return start
-
-
-@pytest.fixture
-def mail() -> OutboxMessage:
-    """Give a mail with a code."""
-    row = mail_customer(
-        kind=kinds.VERIFICATION,
-        template="account/email/email_confirmation_signup",
-        to=ADDRESS,
-        context={"code": "WXRT-KPLM"},
-    )
-    assert row is not None
-    return row
 
 
 def run(row: OutboxMessage) -> str:

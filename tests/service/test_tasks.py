@@ -42,19 +42,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ATTEMPT = "E-mail attempt"
 
 
-@pytest.fixture
-def mail() -> OutboxMessage:
-    """Give a mail with a code, as a registration writes it."""
-    row = mail_customer(
-        kind=kinds.VERIFICATION,
-        template="account/email/email_confirmation_signup",
-        to=ADDRESS,
-        context={"code": "WXRT-KPLM"},
-    )
-    assert row is not None
-    return row
-
-
 def run(row: OutboxMessage) -> dict[str, object]:
     """Run the task with all its retries; raises what it ends with."""
     try:
