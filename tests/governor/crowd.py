@@ -35,9 +35,9 @@ class Settled:
 
 
 @contextmanager
-def workers(provider: Provider, redis_url: str, *tasks: dict[str, Any]) -> Iterator[list[Process]]:
-    """Start a worker for each task; those are killed that are still there at the end."""
-    place = {"host": provider.host, "port": provider.port, "redis": redis_url}
+def workers(provider: Provider, store: str, *tasks: dict[str, Any]) -> Iterator[list[Process]]:
+    """Start a worker for each task on the store at this URL; those are killed that are still there at the end."""
+    place = {"host": provider.host, "port": provider.port, "store": store}
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.governor.worker", json.dumps({**place, **task})],

@@ -7,6 +7,7 @@ short as a test wants. The clock is the provider's own, and it looks back one wi
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import threading
 import time
@@ -32,6 +33,16 @@ class Account:
     too_many_messages: int = 0
     logins: list[float] = field(default_factory=list)
     most_at_once: int = 0
+    idled_out: int = 0
+    """Sessions that it ended because nothing came: no offence, unless the client goes on talking."""
+    spoke_after_the_end: int = 0
+    lockouts: int = 0
+    logins_while_locked: int = 0
+    greylisted: int = 0
+    """Recipients that were put off once, as they should be."""
+    came_back_too_soon: int = 0
+    storms: list[int] = field(default_factory=list)
+    """How many connected in each storm."""
 
     def most_in(self, window: float) -> int:
         """The most messages in any window."""
@@ -39,17 +50,39 @@ class Account:
         return max((sum(start <= when < start + window for when in times) for start in times), default=0)
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What it asks for besides; nothing by default. Times are seconds."""
+
+    idle: float | None = None
+    """It hangs up on a session that says nothing for so long: 421 4.4.2."""
+    logins: tuple[int, float, float] | None = None
+    """One more log-in than so many in a window locks the account for the last figure: 454 4.7.0."""
+    greylist: float | None = None
+    """A recipient that it has not seen is put off for so long: 450 4.2.0."""
+    storm: tuple[int, float] | None = None
+    """After so many mails it answers everything with 421 4.7.0 for so long."""
+
+
 class Provider:
     """An SMTP server in a thread of its own, for the life of the block."""
 
     def __init__(
-        self, *, connections: int = 3, rate: tuple[int, float] = (10**6, 1.0), password: str | None = None
+        self,
+        rules: Rules = Rules(),
+        *,
+        connections: int = 3,
+        rate: tuple[int, float] = (10**6, 1.0),
+        password: str | None = None,
     ) -> None:
+        self._rules = rules
         self._limit = connections
         self._rate = rate
         self._password = password
-        self._open = 0
+        self._open = set[asyncio.StreamWriter]()
         self._mails: list[float] = []
+        self._locked_until = self._storm_until = 0.0
+        self._first_seen: dict[bytes, float] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.account = Account()
@@ -92,32 +125,55 @@ class Provider:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.account.connected.append(time.monotonic())
         self._tell()
-        self._open += 1
+        self._open.add(writer)
         try:
             if self.is_down:
                 writer.write(b"421 4.3.2 down for maintenance\r\n")
-            elif self._open > self._limit:
+            elif self._is_stormy():
+                self.account.storms[-1] += 1
+                writer.write(b"421 4.7.0 try again later\r\n")
+            elif len(self._open) > self._limit:
                 self.account.too_many_connections += 1
                 writer.write(b"421 4.7.0 too many connections\r\n")
             else:
-                self.account.most_at_once = max(self.account.most_at_once, self._open)
+                self.account.most_at_once = max(self.account.most_at_once, len(self._open))
                 writer.write(b"220 provider.test\r\n")
                 await self._converse(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._open -= 1
+            self._open.discard(writer)
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
+        while True:
+            try:
+                line = await asyncio.wait_for(reader.readline(), self._rules.idle)
+            except TimeoutError:
+                return await self._hang_up(reader, writer)
             verb = line[:4].upper()
-            if verb == b"QUIT":
-                return
+            if verb in {b"", b"QUIT"}:
+                return None
             if self.is_down and verb == b"MAIL":
                 writer.write(b"421 4.3.2 down for maintenance\r\n")
-                return
+                return None
+            if self._is_stormy():
+                writer.write(b"421 4.7.0 try again later\r\n")
+                return None
             writer.write(await self._answer(verb, line, reader, writer))
+
+    async def _hang_up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """End an idle session, and listen whether the client has noticed."""
+        self.account.idled_out += 1
+        writer.write(b"421 4.4.2 idle for too long\r\n")
+        writer.write_eof()
+        self._open.discard(writer)
+        said = await reader.read()
+        self.account.spoke_after_the_end += bool(said) and said.upper() != b"QUIT\r\n"
+        self._tell()
+
+    def _is_stormy(self) -> bool:
+        return time.monotonic() < self._storm_until
 
     async def _answer(
         self, verb: bytes, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -125,15 +181,19 @@ class Provider:
         if verb == b"EHLO":
             return b"250-provider.test\r\n250 AUTH PLAIN\r\n" if self._password else b"250 provider.test\r\n"
         if verb == b"AUTH":
-            self.account.logins.append(time.monotonic())
-            return b"535 5.7.8 no\r\n"
+            return self._login(line)
         if verb == b"MAIL":
             return self._mail()
+        if verb == b"RCPT":
+            return self._recipient(line)
         if verb == b"DATA":
             writer.write(b"354 go\r\n")
             content = await reader.readuntil(b"\r\n.\r\n")
             found = _ID.search(content)
             self.account.accepted.append((time.monotonic(), found[1].decode() if found else ""))
+            if self._rules.storm and len(self.account.accepted) % self._rules.storm[0] == 0:
+                self._storm_until = time.monotonic() + self._rules.storm[1]
+                self.account.storms.append(0)
             self._tell()
         return b"250 2.0.0 ok\r\n"
 
@@ -146,3 +206,29 @@ class Provider:
             return b"432 4.3.2 sending limit exceeded\r\n"
         self._mails.append(now)
         return b"250 2.1.0 ok\r\n"
+
+    def _login(self, line: bytes) -> bytes:
+        now = time.monotonic()
+        self.account.logins.append(now)
+        if now < self._locked_until:
+            self.account.logins_while_locked += 1
+            return b"454 4.7.0 too many logins, try again later\r\n"
+        if self._rules.logins is not None:
+            limit, window, lock = self._rules.logins
+            if sum(then > now - window for then in self.account.logins) > limit:
+                self.account.lockouts += 1
+                self._locked_until = now + lock
+                return b"454 4.7.0 too many logins, try again later\r\n"
+        _, _, password = base64.b64decode(line.split()[-1]).split(b"\0")
+        return b"235 2.7.0 ok\r\n" if password.decode() == self._password else b"535 5.7.8 no\r\n"
+
+    def _recipient(self, line: bytes) -> bytes:
+        if self._rules.greylist is None:
+            return b"250 2.1.5 ok\r\n"
+        now = time.monotonic()
+        waited = now - self._first_seen.setdefault(line, now)
+        if waited >= self._rules.greylist:
+            return b"250 2.1.5 ok\r\n"
+        self.account.came_back_too_soon += waited > 0
+        self.account.greylisted += waited == 0
+        return b"450 4.2.0 greylisted, come back later\r\n"

@@ -127,7 +127,7 @@ def test_a_wrong_password_is_not_tried_by_every_worker_again_and_again(redis_url
 def test_a_forked_child_holds_connections_of_its_own(redis_url: str) -> None:
     """The parent's is neither used nor given back by the child, and goes on being renewed."""
     with Provider(connections=3) as provider:
-        task = {"host": provider.host, "port": provider.port, "redis": redis_url, "connections": 3}
+        task = {"host": provider.host, "port": provider.port, "store": redis_url, "connections": 3}
         command = [sys.executable, "-W", "ignore", "-m", "tests.governor.forking", json.dumps(task)]
         seen = subprocess.run(
             command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60

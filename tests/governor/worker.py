@@ -1,14 +1,16 @@
 """A worker process of the governor's tests: ``python -m tests.governor.worker JSON``; one line of JSON per mail.
 
-Knows no Django: the engine, a governor and Redis. What it does is named by ``task``.
+The engine, a governor and a shared store: a Redis, and then there is no Django here, or a database. What it does is
+named by ``task``.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robust_email.smtp import (
     Credentials,
@@ -22,6 +24,11 @@ from robust_email.smtp import (
 )
 from robust_email.smtp.governor import BreakerPolicy, Lane, Rate, RelayLimits, SharedGovernor
 from robust_email.smtp.governor.redis_store import RedisStore
+from robust_email.smtp.outcome import Scope
+from robust_email.smtp.retry import Schedule
+
+if TYPE_CHECKING:
+    from robust_email.smtp.governor import Store
 
 
 def client_for(task: dict[str, Any]) -> SubmissionClient:
@@ -33,7 +40,7 @@ def client_for(task: dict[str, Any]) -> SubmissionClient:
         timeouts=Timeouts.uniform(20.0),
         retry=OpeningRetry(attempts=1, delay=0.0),
         credentials=Credentials("ann", task["password"]) if "password" in task else None,
-        pool=PoolLimits(wait=task.get("patience", 60.0) or 0.001),
+        pool=PoolLimits(wait=task.get("patience", 60.0) or 0.001, **task.get("pool", {})),
     )
     limits = RelayLimits(
         rates=Rate.parse_all(task.get("rate", "")),
@@ -44,15 +51,32 @@ def client_for(task: dict[str, Any]) -> SubmissionClient:
         turn=task.get("turn", 5.0),
         processes=task.get("processes", 4),
     )
-    governor = SharedGovernor(
-        config.endpoint, f"{config.endpoint}:ann", limits, RedisStore(task["redis"], timeout=task.get("timeout", 5.0))
-    )
-    return SubmissionClient(config, governor=governor)
+    store = store_at(task["store"], task.get("timeout", 5.0))
+    return SubmissionClient(config, governor=SharedGovernor(config.endpoint, f"{config.endpoint}:ann", limits, store))
 
 
-def send(client: SubmissionClient, name: str, lane: Lane, patience: float) -> None:
-    """Hand over one mail, again whenever it was held back, and say what became of it."""
-    envelope = Envelope.of("shop@example.org", ["ann@example.org"])
+def store_at(url: str, timeout: float) -> Store:
+    """Return the store: a Redis, or a database that has the governor's table."""
+    if url.startswith("redis"):
+        return RedisStore(url, timeout=timeout)
+    import django
+    from django.conf import settings
+
+    from tests.outbox.databases import configuration
+
+    settings.configure(DATABASES={"default": configuration(url)}, INSTALLED_APPS=["robust_email.governor"])
+    django.setup()
+    from robust_email.governor.store import DatabaseStore  # its model needs the app
+
+    return DatabaseStore()
+
+
+def send(client: SubmissionClient, name: str, lane: Lane, patience: float, schedule: Schedule) -> None:
+    """Hand over one mail, again whenever it was held back, and say what became of it.
+
+    A recipient that is put off is tried again as ``schedule`` says, as the outbox would.
+    """
+    envelope = Envelope.of("shop@example.org", [f"{name}@example.org"])
     data = MailData.from_bytes(b"Subject: hi\r\nMessage-ID: <%b>\r\n\r\nhello\r\n" % name.encode())
     asked, tries = time.monotonic(), 0
     while True:
@@ -61,7 +85,8 @@ def send(client: SubmissionClient, name: str, lane: Lane, patience: float) -> No
         retry_after = verdict.failure.retry_after if verdict.failure else None
         if not verdict.retryable or time.monotonic() - asked > patience:
             break
-        time.sleep(min(1.0, retry_after or 0.1))
+        decision = schedule.decide(tries - 1, verdict, random.random) if verdict.scope is Scope.RECIPIENT else None
+        time.sleep(decision.delay if decision else min(1.0, retry_after or 0.1))
     say(json.dumps([name, lane.name, asked, time.monotonic(), verdict.disposition.value, tries]))
 
 
@@ -82,11 +107,11 @@ def main() -> None:
         return
     say("ready")
     sys.stdin.readline()
-    lane = Lane[task.get("lane", "NORMAL")]
+    lane, schedule = Lane[task.get("lane", "NORMAL")], Schedule(scale=task.get("scale", 1.0))
     for number in range(task["mails"]):
         if number:
             time.sleep(task.get("pause", 0.0))
-        send(client, f"{task['name']}-{number}", lane, task.get("patience", 60.0))
+        send(client, f"{task['name']}-{number}", lane, task.get("patience", 60.0), schedule)
     client.close()
 
 
