@@ -62,6 +62,8 @@ class Rules:
     """A recipient that it has not seen is put off for so long: 450 4.2.0."""
     storm: tuple[int, float] | None = None
     """After so many mails it answers everything with 421 4.7.0 for so long."""
+    dies: int | None = None
+    """Of so many mails one ends its session: in turn before its end of data, and after it without a reply."""
 
 
 class Provider:
@@ -81,6 +83,7 @@ class Provider:
         self._password = password
         self._open = set[asyncio.StreamWriter]()
         self._mails: list[float] = []
+        self._begun = 0
         self._locked_until = self._storm_until = 0.0
         self._first_seen: dict[bytes, float] = {}
         self._loop = asyncio.new_event_loop()
@@ -187,7 +190,11 @@ class Provider:
         if verb == b"RCPT":
             return self._recipient(line)
         if verb == b"DATA":
+            self._begun += 1
+            turn, rest = divmod(self._begun, self._rules.dies or self._begun + 1)
             writer.write(b"354 go\r\n")
+            if rest == 0 and turn % 2:
+                raise ConnectionResetError
             content = await reader.readuntil(b"\r\n.\r\n")
             found = _ID.search(content)
             self.account.accepted.append((time.monotonic(), found[1].decode() if found else ""))
@@ -195,6 +202,8 @@ class Provider:
                 self._storm_until = time.monotonic() + self._rules.storm[1]
                 self.account.storms.append(0)
             self._tell()
+            if rest == 0:
+                raise ConnectionResetError
         return b"250 2.0.0 ok\r\n"
 
     def _mail(self) -> bytes:

@@ -25,6 +25,7 @@ from robust_email.smtp import (
 from robust_email.smtp.governor import BreakerPolicy, Lane, Rate, RelayLimits, SharedGovernor
 from robust_email.smtp.governor.redis_store import RedisStore
 from robust_email.smtp.outcome import Scope
+from robust_email.smtp.relays import Relay, RelayGroup
 from robust_email.smtp.retry import Schedule
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def store_at(url: str, timeout: float) -> Store:
     return DatabaseStore()
 
 
-def send(client: SubmissionClient, name: str, lane: Lane, patience: float, schedule: Schedule) -> None:
+def send(client: SubmissionClient | RelayGroup, name: str, lane: Lane, patience: float, schedule: Schedule) -> None:
     """Hand over one mail, again whenever it was held back, and say what became of it.
 
     A recipient that is put off is tried again as ``schedule`` says, as the outbox would.
@@ -99,12 +100,20 @@ def say(text: str) -> None:
 def main() -> None:
     """Do the task."""
     task = json.loads(sys.argv[1])
+    if "second" in task:
+        send_all(task, RelayGroup([Relay("a", client_for(task)), Relay("b", client_for({**task, **task["second"]}))]))
+        return
     client = client_for(task)
     if task["task"] == "hold":
         with client.lease():
             say("held")
             sys.stdin.readline()
         return
+    send_all(task, client)
+
+
+def send_all(task: dict[str, Any], client: SubmissionClient | RelayGroup) -> None:
+    """Hand over the task's mails when told to begin."""
     say("ready")
     sys.stdin.readline()
     lane, schedule = Lane[task.get("lane", "NORMAL")], Schedule(scale=task.get("scale", 1.0))
