@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 WORKERS = 4
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["redis", "postgres"])
 def shared_store(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
