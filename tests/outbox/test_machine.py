@@ -272,7 +272,7 @@ class Outbox(RuleBasedStateMachine):
         databases.empty(database())
 
 
-@pytest.mark.parametrize("outbox_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("outbox_url", ["sqlite", "postgres"], indirect=True)
 def test_random_events(outbox_url: str, relay: Any) -> None:  # noqa: ANN401 - a fixture for its effect
     """Never two holders, no accepted mail again, every mail ends."""
     run_state_machine_as_test(

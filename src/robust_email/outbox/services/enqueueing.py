@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from robust_email.messages import to_submission
-from robust_email.outbox import storage, tracing, wakeup
+from robust_email.outbox import postgresql, storage, tracing, wakeup
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.database import database
 from robust_email.outbox.models import DoubtPolicy, OutboxMessage, OutboxRecipient, Priority
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from django.core.mail import EmailMessage
 
 CHUNK: Final = 100
-"""Mails of one ``send_messages()`` that are written by one pair of statements."""
+"""Mails of one ``send_messages()`` that are written at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +77,18 @@ def enqueue_message(message: EmailMessage, wishes: Wishes) -> OutboxMessage:
     if wishes.dedupe_key is not None:
         return _enqueue_once(message, wishes, wishes.dedupe_key, using)
     prepared = _prepare(message, wishes)
-    with transaction.atomic(using=using, savepoint=False):
-        _insert([prepared], using)
-        _supersede(wishes.supersede_key, prepared.row, using)
+    if wishes.supersede_key is None and postgresql.is_in_use(using):
+        _insert([prepared], using)  # one statement, and so all or nothing
+    else:
+        with transaction.atomic(using=using, savepoint=False):
+            _insert([prepared], using)
+            _supersede(wishes.supersede_key, prepared.row, using)
     _announce([prepared.row], using)
     return prepared.row
 
 
 def enqueue_messages(messages: Iterable[tuple[EmailMessage, Wishes]]) -> Iterator[OutboxMessage]:
-    """Write many, a hundred by two statements; a mail with keys of its own is written by itself.
+    """Write many, a hundred at once; a mail with keys of its own is written by itself.
 
     Runs in the caller's transaction, which it must have: half of a list is nobody's wish.
     """
@@ -152,16 +155,20 @@ def _prepare(message: EmailMessage, wishes: Wishes) -> _Prepared:
 
 def _insert(prepared: Sequence[_Prepared], using: str) -> None:
     """Insert with the database's time, and leave this host's on the objects: nobody compares those."""
-    database_time: Any = Now()
-    for each in prepared:
-        each.row.created_at = database_time
-        each.row.next_attempt_at = each.row.send_after or database_time
-    OutboxMessage.objects.using(using).bulk_create([each.row for each in prepared])
-    OutboxRecipient.objects.using(using).bulk_create([to for each in prepared for to in each.recipients])
+    rows, recipients = [each.row for each in prepared], [to for each in prepared for to in each.recipients]
+    if postgresql.is_in_use(using):
+        postgresql.insert(rows, recipients, using)
+    else:
+        database_time: Any = Now()
+        for row in rows:
+            row.created_at = database_time
+            row.next_attempt_at = row.send_after or database_time
+        OutboxMessage.objects.using(using).bulk_create(rows)
+        OutboxRecipient.objects.using(using).bulk_create(recipients)
     now = timezone.now()
-    for each in prepared:
-        each.row.created_at = now
-        each.row.next_attempt_at = each.row.send_after or now
+    for row in rows:
+        row.created_at = now
+        row.next_attempt_at = row.send_after or now
 
 
 def _supersede(key: str | None, by: OutboxMessage, using: str) -> None:

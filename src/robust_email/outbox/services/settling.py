@@ -1,7 +1,8 @@
 """What an attempt came to is written down: the row, a verdict for each recipient, the attempt; all or nothing.
 
 Mails that were accepted by all on the first word are the rule, and are written together: five statements for a whole
-window. Whatever a window holds besides is written one by one. A mail whose lease went to somebody else is left alone.
+window, or one on PostgreSQL. Whatever a window holds besides is written one by one. A mail whose lease went to somebody
+else is left alone.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import connections
 from django.db.models import F
+from django.utils import timezone
 
+from robust_email.outbox import postgresql
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.database import database_now, logger, short_transaction
 from robust_email.outbox.models import TEXT_LENGTH, DoubtPolicy, OutboxMessage, OutboxRecipient, SubmissionAttempt
 from robust_email.outbox.services import troubles
-from robust_email.outbox.services.claims import UNLEASED, mark_data_started
+from robust_email.outbox.services.claims import UNLEASED, LeaseLost, mark_data_started
 from robust_email.outbox.services.scrubbing import NO_BODY, SCRUBBED_STATES, is_scrubbed
 from robust_email.outbox.states import LEASED, Event, State, after, sources
 from robust_email.outbox.verdicts import Decision, LongRun, Standing, decide, ending, standing_of
@@ -76,6 +80,8 @@ def _settle(
     others: list[Finished] = []
     for each in finished:
         (plain if together and _is_plain(claim, each) else others).append(each)
+    if postgresql.is_in_use(using) and not others and not connections[using].in_atomic_block:
+        return _settle_at_once(claim, plain, marks, using)
     with short_transaction(using):
         now = database_now(using)
         settled = _settle_accepted(claim, plain, now, using)
@@ -89,6 +95,19 @@ def _is_plain(claim: Claim, finished: Finished) -> bool:
     """Tell whether every recipient accepted at the first word."""
     report = finished.report
     return report is not None and report.all_accepted and len(report.verdicts) == len(claim.recipients[finished.row.pk])
+
+
+def _settle_at_once(claim: Claim, finished: Sequence[Finished], marks: Sequence[UUID], using: str) -> list[Settled]:
+    """As ``_settle_accepted`` and ``mark_data_started``, by one statement that is a transaction by itself."""
+    now = timezone.now()  # the database's own takes its place
+    attempts = {each.row.pk: _attempt(claim, each, now) for each in finished}
+    scrubbed = [each.row.pk for each in finished if is_scrubbed(each.row)]
+    accepted, marked = postgresql.settle(claim.token, attempts, scrubbed, marks, using)
+    if accepted != len(attempts):
+        raise _NotAllOurs
+    if marked != len(set(marks)):
+        raise LeaseLost(f"{len(set(marks)) - marked} of {len(marks)} mails are not ours any more")
+    return [Settled(each.row, each.report, State.ACCEPTED, None) for each in finished]
 
 
 def _settle_accepted(claim: Claim, finished: Sequence[Finished], now: datetime, using: str) -> list[Settled]:

@@ -1,0 +1,124 @@
+"""PostgreSQL's one statement does what the ORM's handful does, column by column, and nothing where it must not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from django.core.mail import EmailMessage, send_mail
+from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from robust_email import outbox
+from robust_email.outbox import postgresql
+from robust_email.outbox.database import database
+from robust_email.outbox.dispatch import run_batch
+from robust_email.outbox.models import OutboxMessage, OutboxRecipient, SubmissionAttempt
+from robust_email.outbox.services import claims
+from robust_email.outbox.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from django.db.models import Model
+    from pytest_django import Settings
+
+    from robust_email.testing import ScriptedServer
+
+pytestmark = pytest.mark.parametrize("outbox_url", ["postgres"], indirect=True)
+
+_OF_ITS_OWN = {
+    "id",
+    "message_id",
+    "content",
+    "content_size",
+    "lease_token",
+    "lease_owner",
+    "worker",
+    "seconds",
+    "reply",
+}
+"""What differs from mail to mail, and how long it took."""
+
+
+def picture(rows: Iterable[Model]) -> list[dict[str | None, Any]]:
+    """Return what must be alike; of times, whether they are set and near."""
+    now = timezone.now()
+    return [
+        {
+            field.column: abs((value - now).total_seconds()) < 60 if hasattr(value, "tzinfo") else value
+            for field in row._meta.concrete_fields
+            if field.column not in _OF_ITS_OWN and (value := getattr(row, field.attname), True)[1]
+        }
+        for row in rows
+    ]
+
+
+def everything() -> tuple[list[dict[str | None, Any]], ...]:
+    """Return what the three tables hold, in the order of the mails."""
+    return (
+        picture(OutboxMessage.objects.order_by("pk")),
+        picture(OutboxRecipient.objects.order_by("message_id", "position")),
+        picture(SubmissionAttempt.objects.order_by("message_id")),
+    )
+
+
+def mails() -> Iterator[EmailMessage]:
+    for number in range(3):
+        to = [f"ann{number}@example.org", f"bob{number}@example.org"][: number + 1]
+        yield EmailMessage(f"Nr {number} \u2713", "Hällo\n", "shop@example.org", to)
+
+
+@pytest.fixture(params=["sensitive", "none"])
+def scrub(request: pytest.FixtureRequest, settings: Settings) -> str:
+    """Remove no body, or those of sensitive mails."""
+    settings.EMAIL_OUTBOX_SCRUB = request.param
+    return str(request.param)
+
+
+def test_both_ways_leave_the_same_rows(relay: ScriptedServer, scrub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for at_once in (True, False):
+        monkeypatch.setattr(postgresql, "is_in_use", lambda _using, answer=at_once: answer)
+        for message in mails():
+            outbox.enqueue(message, sensitive="1" in message.subject, kind="greeting")
+        written = everything()
+        assert run_batch().states == {State.ACCEPTED: 3}
+        assert [row.content is None for row in OutboxMessage.objects.order_by("pk")] == [
+            False,
+            scrub == "sensitive",
+            False,
+        ]
+        found.append((written, everything()))
+        OutboxMessage.objects.all().delete()
+    assert found[0] == found[1]
+
+
+def test_a_mail_is_one_statement(relay: ScriptedServer) -> None:
+    with CaptureQueriesContext(connections[database()]) as queries:
+        send_mail("Hello", "Hello\n", "shop@example.org", ["ann@example.org"])
+    assert len(queries) == 1
+    assert OutboxMessage.objects.get().recipients.get().address == "ann@example.org"
+
+
+def test_inside_a_transaction_it_is_the_callers(relay: ScriptedServer) -> None:
+    with transaction.atomic(using=database()):
+        send_mail("Hello", "Hello\n", "shop@example.org", ["ann@example.org"])
+        transaction.set_rollback(True, using=database())
+    assert not OutboxMessage.objects.exists()
+
+
+@pytest.mark.parametrize("foreign", ["the accepted", "the mark"])
+def test_unless_all_are_ours_nothing_changes(relay: ScriptedServer, foreign: str) -> None:
+    for message in mails():
+        outbox.enqueue(message)
+    claim = claims.claim(3)
+    one, other, _ = claim.rows
+    OutboxMessage.objects.filter(pk=(one if foreign == "the accepted" else other).pk).update(lease_token=uuid4())
+    before = everything()
+    attempt = SubmissionAttempt(message=one, ended_at=timezone.now(), disposition="accepted", code=250)
+    ours = postgresql.settle(claim.token, {one.pk: attempt}, [], [other.pk], database())
+    assert ours == ((0, 1) if foreign == "the accepted" else (1, 0))
+    assert everything() == before
