@@ -66,7 +66,7 @@ def measure_all(*, quick: bool) -> dict[str, Any]:
         with sink() as plain, sink("--certificate", certified.certificate) as secure:
             with delayed(plain, 50) as port:
                 counts = [1, 4, 16] if quick else [1, 2, 4, 8, 16, 32]
-                threads = growth.by_threads(Target("127.0.0.1", port), counts, 20 if quick else 40, rounds)
+                threads = growth.by_threads(Target("127.0.0.1", port), counts, 20, rounds)
             with delayed(plain, 20) as port:
                 recipients = growth.by_recipients(Target("127.0.0.1", port), [1, 10, 100], rounds)
             with delayed(secure, 100) as port:

@@ -84,6 +84,8 @@ def measure(
         for _ in range(rounds):
             for kind, peer in running.items():
                 figure, count = figures[kind.__name__], counts[kind]
+                if peer.keeps_sessions:
+                    peer.run(_first(peer))  # while the others had their turns, these have been idle
                 cpu = time.process_time()
                 figure.rates.append(count / peer.run(count))
                 figure.cpu.append((time.process_time() - cpu) / count * 1e6)
@@ -96,7 +98,15 @@ def measure(
 
 def _calibrated(peer: Peer, seconds: float) -> int:
     """How many mails the peer hands over in that time, found by a first, uncounted turn."""
-    parallel = max(getattr(peer, name, 1) for name in ("connections", "threads", "window", "sessions"))
-    first = 2 * parallel * max(1, getattr(peer, "sessions", 1))
+    first = _first(peer)
     taken = peer.run(first)
-    return max(2 * parallel, min(20_000, int(first * seconds / max(taken, 1e-4))))
+    return max(2 * _parallel(peer), min(20_000, int(first * seconds / max(taken, 1e-4))))
+
+
+def _first(peer: Peer) -> int:
+    """How many mails it takes to have every session of a peer at work."""
+    return 2 * _parallel(peer) * max(1, getattr(peer, "sessions", 1))
+
+
+def _parallel(peer: Peer) -> int:
+    return max(getattr(peer, name, 1) for name in ("connections", "threads", "window", "sessions"))

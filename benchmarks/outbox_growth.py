@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FEW, MANY, ALL = 1_000, 100_000, 1_000_000
 ENDED = 5_000_000
+DRAINED = 50_000
+"""Mails of the drain whose memory is watched."""
 CLAIMS, ROUNDS = 10, 5
 """Claims in a turn, and turns; the medians of their medians."""
 BATCH = 100
@@ -34,7 +36,7 @@ def measure(make_database: Callable[[str], str], folder: Path, *, quick: bool) -
 
     claims = _claims(make_database, folder, quick=quick)
     with sink() as port, Outbox("ours", make_database("memory"), port, folder) as outbox:
-        outbox.tell("fill", 3_000 if quick else MANY, 0)
+        outbox.tell("fill", 3_000 if quick else DRAINED, 0)
         memory = outbox.tell("drain_watched")
     return {"claims": claims, "memory": memory, "outage": _outage(make_database, folder, 2_000 if quick else 10_000)}
 

@@ -41,6 +41,8 @@ class Peer:
     """One way of submitting mail. ``run`` returns seconds for ``count`` mails; ``close`` ends what it kept open."""
 
     speaks_tls = True
+    keeps_sessions = True
+    """Whether a turn goes on with the sessions of the one before, which are then woken first, uncounted."""
     patience = 1.0
     """How many times longer a turn lasts than another peer's."""
 
@@ -159,6 +161,7 @@ class OursDjango(Peer):
 class StockDjango(OursDjango):
     """Django's ``EmailBackend``, as ``send_mail()`` uses it: a new connection (and TLS context) for each mail."""
 
+    keeps_sessions = False
     backend = "benchmarks.stock.TrustingEmailBackend"
 
     def more_options(self) -> dict[str, Any]:
@@ -167,6 +170,8 @@ class StockDjango(OursDjango):
 
 class StockDjangoOpen(StockDjango):
     """Django's ``EmailBackend``, opened once by the application and kept open."""
+
+    keeps_sessions = True
 
     def start(self) -> None:
         self.kept = self.connection()
@@ -320,7 +325,8 @@ class SmtpSource(Peer):
 
     connections = 1
     speaks_tls = False
-    patience = 5.0
+    keeps_sessions = False
+    patience = 4.0
 
     @staticmethod
     def available() -> bool:
