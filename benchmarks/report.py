@@ -110,9 +110,9 @@ def page(result: Row) -> str:
         (
             f"Python {result['python']}, Django {result['django']}, {result['machine']}, two cores, loopback; "
             f"{result['minutes']:.0f} minutes. Every peer in every round, in turn; medians. Mails per second, in "
-            "brackets round trips per mail where the line has a delay. Who keeps sessions wakes them, uncounted, before "
-            "each turn, since they have been idle during those of the others. At RTT 0 the server and its clients share two "
-            "cores: trust those cells for their order of magnitude. Bold is the best of the cell.\n"
+            "brackets round trips per mail where the line has a delay. Who keeps sessions wakes them, uncounted, "
+            "before each turn, since they were idle during the others'. At RTT 0 the server and its clients share "
+            "two cores: trust those cells for their order of magnitude. Bold is the best of the cell.\n"
         ),
         "## Claims\n",
         "| claim | measured | promised | |\n|---|---|---|---|",
