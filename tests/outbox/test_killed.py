@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.mail import EmailMessage, get_connection
+from django.db.models import Count
 
 from robust_email.outbox.models import OutboxMessage, SubmissionAttempt
 from robust_email.testing import Action, At, Drip, Extensions, Fault, ScriptedServer, Stall, TakeThenStall
@@ -61,7 +62,7 @@ def judge(relay: ScriptedServer, count: int) -> tuple[int, int]:
     ("point", "doubts", "doubles"),
     [("session", 0, 0), ("verdict", 1, 1), ("settled", None, 0)],
 )
-@pytest.mark.parametrize("outbox_url", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize("outbox_url", ["sqlite", "postgres", "mariadb"], indirect=True)
 def test_killed_between_the_steps(
     outbox_url: str, relay: ScriptedServer, point: str, doubts: int | None, doubles: int
 ) -> None:
@@ -148,7 +149,7 @@ def test_eight_workers_share_one_outbox(outbox_url: str, relay: ScriptedServer) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("outbox_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("outbox_url", ["postgres", "mariadb"], indirect=True)
 def test_random_kills_over_a_queue(outbox_url: str, relay: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Six SIGKILLs over 500 mails: lost 0, stuck 0, and at most a window in doubt for each kill."""
     kills, count = 6, 500
@@ -161,6 +162,8 @@ def test_random_kills_over_a_queue(outbox_url: str, relay: ScriptedServer, capsy
             relay.wait_for(lambda it, wanted=target: len(it.accepted) >= wanted, 60)  # type: ignore[misc]  # its default is the loop's
             process.kill()
             process.wait()
+        begun = OutboxMessage.objects.filter(state="data-started").values("lease_token").annotate(mails=Count("pk"))
+        assert all(each["mails"] <= WINDOW for each in begun), list(begun)
     work_off(env)
     doubts, doubles = judge(relay, count)
     with capsys.disabled():
@@ -191,7 +194,7 @@ def test_asked_to_end_it_finishes_and_gives_back(outbox_url: str, relay: Scripte
 def test_two_containers_with_the_same_process_id(outbox_url: str, relay: ScriptedServer) -> None:
     """Two workers that are both process 1 of the same host name do not take each other for themselves."""
     unshare = shutil.which("unshare")
-    prefix = ("unshare", "--pid", "--fork", "--kill-child")
+    prefix = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
     if unshare is None or not can_unshare(prefix):
         pytest.skip("process namespaces are not to be had here")
     enqueue(60)
