@@ -28,6 +28,8 @@ LABELS = {
     "StockDjango": "Django, send_mail()",
 }
 OUR_COLOUR, THEIR_COLOUR = "#0b6e4f", "#9aa5b1"
+SAME_HEIGHT = 0.2
+"""Round trips per mail."""
 
 
 def draw(result: Row, folder: Path) -> None:
@@ -64,6 +66,7 @@ def _bars(rows: list[Row], *, secure: bool, folder: Path) -> None:
 
 def _over_rtt(result: Row, folder: Path) -> None:
     figure, axes = plt.subplots(figsize=(9, 5))
+    ends: dict[tuple[float, float], list[str]] = {}
     for peer, label in LABELS.items():
         points = sorted(
             (row["cell"]["rtt"], row["round_trips_per_mail"])
@@ -75,7 +78,15 @@ def _over_rtt(result: Row, folder: Path) -> None:
             and row["cell"]["octets"] < 2000
         )
         if points:
-            _line(axes, points, label, ours=peer.startswith("Ours"))
+            _line(axes, points, ours=peer.startswith("Ours"))
+            # Lines that end at the same height share a label.
+            near = (end for end in ends if abs(end[1] - points[-1][1]) < SAME_HEIGHT)
+            ends.setdefault(next(near, points[-1]), []).append(label)
+    for end, labels in ends.items():
+        text = "\n".join(labels)
+        axes.annotate(text, end, xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_xlim(right=1.4 * max(x for x, _ in ends))
+    axes.set_xticks(sorted({row["cell"]["rtt"] for row in result["rows"] if row["cell"]["rtt"]}))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("round trip, ms")
     axes.set_ylabel("round trips per mail")
@@ -83,11 +94,9 @@ def _over_rtt(result: Row, folder: Path) -> None:
     _save(figure, folder / "round-trips")
 
 
-def _line(axes: Axes, points: list[tuple[float, float]], label: str, *, ours: bool) -> None:
+def _line(axes: Axes, points: list[tuple[float, float]], *, ours: bool) -> None:
     xs, ys = zip(*points, strict=True)
     axes.plot(xs, ys, marker="o", color=OUR_COLOUR if ours else THEIR_COLOUR, linewidth=2.2 if ours else 1.4)
-    axes.annotate(label, (xs[-1], ys[-1]), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
-    axes.set_xlim(right=xs[-1] * 1.45)
 
 
 def _threads(result: Row, folder: Path) -> None:
