@@ -17,6 +17,7 @@ from robust_email.suppression import process_bounce
 from robust_email.suppression.selectors import is_suppressed
 from robust_email.suppression.services import BounceOutcome
 from tests.outbox.databases import configuration
+from tests.services import postgres_database
 from tests.suppression.letters import ANN, BOB, OURS, bounce, group
 
 if TYPE_CHECKING:
@@ -65,21 +66,18 @@ def elsewhere(url: str, settings: Settings) -> Iterator[None]:
 @pytest.fixture
 def on_postgres(
     django_db_setup: None,
-    postgres_url: str,
     smtp_server: ScriptedServer,
     settings: Settings,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[None]:
     """Have both apps in a PostgreSQL, which refuses texts that others take; a relay took a mail to Ann."""
     settings.EMAIL_HOST, settings.EMAIL_PORT = smtp_server.host, smtp_server.port
-    with django_db_blocker.unblock(), elsewhere(postgres_url, settings):
+    with postgres_database() as url, django_db_blocker.unblock(), elsewhere(url, settings):
         for app in APPS:
             call_command("migrate", app, database=ALIAS, verbosity=0)
         mail = EmailMessage("Your order", "Thank you.", "shop@example.org", [ANN], headers={"Message-ID": OURS})
         run_one(enqueue(mail).pk)
         yield
-        for app in reversed(APPS):
-            call_command("migrate", app, "zero", database=ALIAS, verbosity=0)
 
 
 @pytest.fixture
@@ -116,6 +114,7 @@ def trouble_with(message_id: str) -> Iterator[None]:
         yield
 
 
+@pytest.mark.postgres
 def test_no_octet_in_a_mail_makes_postgresql_fail(on_postgres: None, maildir: Path) -> None:
     """Whatever stands in the Message-ID, an address or a code: a webhook does not fail, and those behind are read."""
     hostile = [bounce(message_id=f"<1{chr(octet)}@shop.example>") for octet in (0, 1, 0x7F)]
