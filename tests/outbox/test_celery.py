@@ -172,6 +172,7 @@ def queue_call(app: Celery, method: str, **options: bool) -> Any:  # noqa: ANN40
         return getattr(channel, method)(app.conf.task_default_queue, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["refuses", "is silent"])
 def test_a_broker_that_is_away_costs_a_request_little(
     outbox_url: str, relay: ScriptedServer, broker: Celery, how: str
