@@ -66,6 +66,7 @@ def everything() -> tuple[list[dict[str | None, Any]], ...]:
 
 
 def mails() -> Iterator[EmailMessage]:
+    """Give three, with one, two and two recipients."""
     for number in range(3):
         to = [f"ann{number}@example.org", f"bob{number}@example.org"][: number + 1]
         yield EmailMessage(f"Nr {number} \u2713", "Hällo\n", "shop@example.org", to)
@@ -79,6 +80,7 @@ def scrub(request: pytest.FixtureRequest, settings: Settings) -> str:
 
 
 def test_both_ways_leave_the_same_rows(relay: ScriptedServer, scrub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written and settled by one statement or by the ORM, the three tables hold the same, bodies removed or not."""
     found = []
     for at_once in (True, False):
         monkeypatch.setattr(postgresql, "is_in_use", lambda _using, answer=at_once: answer)
@@ -97,6 +99,7 @@ def test_both_ways_leave_the_same_rows(relay: ScriptedServer, scrub: str, monkey
 
 
 def test_a_mail_is_one_statement(relay: ScriptedServer) -> None:
+    """Outside a transaction ``send_mail()`` is a single statement, which is a transaction by itself."""
     with CaptureQueriesContext(connections[database()]) as queries:
         send_mail("Hello", "Hello\n", "shop@example.org", ["ann@example.org"])
     assert len(queries) == 1
@@ -104,6 +107,7 @@ def test_a_mail_is_one_statement(relay: ScriptedServer) -> None:
 
 
 def test_inside_a_transaction_it_is_the_callers(relay: ScriptedServer) -> None:
+    """A rollback of the caller's leaves nothing."""
     with transaction.atomic(using=database()):
         send_mail("Hello", "Hello\n", "shop@example.org", ["ann@example.org"])
         transaction.set_rollback(True, using=database())
@@ -112,6 +116,7 @@ def test_inside_a_transaction_it_is_the_callers(relay: ScriptedServer) -> None:
 
 @pytest.mark.parametrize("foreign", ["the accepted", "the mark"])
 def test_unless_all_are_ours_nothing_changes(relay: ScriptedServer, foreign: str) -> None:
+    """One mail with another worker's token, and neither the accepted nor the mark is written."""
     for message in mails():
         outbox.enqueue(message)
     claim = claims.claim(3)
