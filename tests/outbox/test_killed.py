@@ -58,6 +58,12 @@ def judge(relay: ScriptedServer, count: int) -> tuple[int, int]:
     return sum(row.doubts for row in rows.values()), sum(times.values()) - count
 
 
+def most_begun() -> int:
+    """Return of how many mails a worker has written down that they are about to leave: the most of any worker."""
+    begun = OutboxMessage.objects.filter(state="data-started").values("lease_token").annotate(mails=Count("pk"))
+    return max((each["mails"] for each in begun), default=0)
+
+
 @pytest.mark.parametrize(
     ("point", "doubts", "doubles"),
     [("session", 0, 0), ("verdict", 1, 1), ("settled", None, 0)],
@@ -162,8 +168,7 @@ def test_random_kills_over_a_queue(outbox_url: str, relay: ScriptedServer, capsy
             relay.wait_for(lambda it, wanted=target: len(it.accepted) >= wanted, 60)  # type: ignore[misc]  # its default is the loop's
             process.kill()
             process.wait()
-        begun = OutboxMessage.objects.filter(state="data-started").values("lease_token").annotate(mails=Count("pk"))
-        assert all(each["mails"] <= WINDOW for each in begun), list(begun)
+        assert most_begun() <= WINDOW
     work_off(env)
     doubts, doubles = judge(relay, count)
     with capsys.disabled():

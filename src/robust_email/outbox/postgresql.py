@@ -8,7 +8,7 @@ both, since the other databases have the ORM's way.
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connections
@@ -151,10 +151,11 @@ def _among(event: Event) -> str:
     return f"state IN ({', '.join(repr(state.value) for state in sources(event))})"
 
 
-def _columns(model: type[Model]) -> list[Field[Any, Any]]:
+@cache
+def _columns(model: type[Model]) -> tuple[Field[Any, Any], ...]:
     """Return the columns that are given: all but a key that the database counts."""
     fields: Any = model._meta.concrete_fields  # noqa: SLF001 - Django's documented name for it
-    return [field for field in fields if not field.db_returning]
+    return tuple(field for field in fields if not field.db_returning)
 
 
 def _named(columns: Iterable[Field[Any, Any]]) -> str:
