@@ -30,7 +30,7 @@ from robust_email.message_id import with_bounded_message_id
 from robust_email.rendering import POLICY, serialise
 from robust_email.smtp.address import CACHED_ADDRESSES, Mailbox, mailbox_from_header, parse_mailbox
 from robust_email.smtp.envelope import Envelope
-from robust_email.smtp.headers import HeaderInjection, check_headers, header_names
+from robust_email.smtp.headers import HeaderInjection, header_names
 from robust_email.smtp.maildata import MailData
 
 if TYPE_CHECKING:
@@ -74,11 +74,9 @@ def mail_data_of(message: EmailMessage, *, message_id_domain: str | None = None)
         octets, names = serialise(_compat.mime_tree(dated, POLICY))
     except HeaderParseError as error:  # the legacy API's own check for injections (Django 5.2); not a ValueError
         raise HeaderInjection("A header's value holds a line end, which would begin another header.") from error
-    data = MailData.from_bytes(octets)
+    data = MailData.from_bytes(octets, names)
     if names is None:
         names = [name.decode("ascii") for name in header_names(data.content)]
-    else:
-        check_headers(data.content, names)
     if not _BLIND_COPIES.isdisjoint(name.lower() for name in names):
         # Django 6.1's words; earlier versions write the header.
         raise ValueError(

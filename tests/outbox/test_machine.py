@@ -60,7 +60,7 @@ PEOPLE = ["ann@example.net", "bob@example.net", "eve@example.net"]
 def open_to(claim: claims.Claim, row: Row) -> list[str]:
     """Return those whom the claim names to the relay, as the hand-over does."""
     policy = DoubtPolicy(row.in_doubt)
-    return [to.address for to in claim.recipients[row.pk] if is_open(Standing(to.standing), policy)]
+    return [to.address for to in claim.recipients[row.pk] if is_open(to.standing, policy)]
 
 
 def verdicts_for(to: list[str], outcome: str, dice: Random) -> dict[str, Verdict]:

@@ -16,7 +16,7 @@ from robust_email.outbox import postgresql
 from robust_email.outbox.database import database
 from robust_email.outbox.dispatch import run_batch
 from robust_email.outbox.models import OutboxMessage, OutboxRecipient, SubmissionAttempt
-from robust_email.outbox.services import claims
+from robust_email.outbox.services import claims, settling
 from robust_email.outbox.states import State
 
 if TYPE_CHECKING:
@@ -123,7 +123,34 @@ def test_unless_all_are_ours_nothing_changes(relay: ScriptedServer, foreign: str
     one, other, _ = claim.rows
     OutboxMessage.objects.filter(pk=(one if foreign == "the accepted" else other).pk).update(lease_token=uuid4())
     before = everything()
-    attempt = SubmissionAttempt(message=one, ended_at=timezone.now(), disposition="accepted", code=250)
-    ours = postgresql.settle(claim.token, {one.pk: attempt}, [], [other.pk], database())
-    assert ours == ((0, 1) if foreign == "the accepted" else (1, 0))
+    blank = {field.attname: field.get_default() for field in SubmissionAttempt._meta.concrete_fields}
+    attempt = {**blank, "message_id": one.pk, "disposition": "accepted", "code": 250}
+    assert not postgresql.settle(claim.token, {one.pk: attempt}, [], [other.pk], database())
     assert everything() == before
+
+
+def test_a_mark_that_is_not_ours_stops_the_mail(relay: ScriptedServer) -> None:
+    """A lost lease is said as such also where the mark is all there was to write."""
+    outbox.enqueue(next(mails()))
+    claim = claims.claim(1)
+    OutboxMessage.objects.update(lease_token=uuid4())
+    with pytest.raises(claims.LeaseLost, match="1 of 1"):
+        settling.settle(claim, [], [claim.rows[0].pk], database())
+
+
+def test_replies_that_differ_are_kept_apart(relay: ScriptedServer) -> None:
+    """Mails of one window that were accepted with different codes are still one statement, each with its own."""
+    for message in mails():
+        outbox.enqueue(message)
+    claim = claims.claim(3)
+    blank = {field.attname: field.get_default() for field in SubmissionAttempt._meta.concrete_fields}
+    attempts = {
+        row.pk: {**blank, "message_id": row.pk, "disposition": "accepted", "code": code, "reply": f"{code} {row.pk}"}
+        for row, code in zip(claim.rows, (250, 251, 250), strict=True)
+    }
+    with CaptureQueriesContext(connections[database()]) as queries:
+        assert postgresql.settle(claim.token, attempts, [], [], database())
+    assert len(queries) == 1
+    for row, code in zip(claim.rows, (250, 251, 250), strict=True):
+        assert set(row.recipients.values_list("standing", "code")) == {("accepted", code)}
+        assert row.submission_attempts.get().reply == f"{code} {row.pk}"

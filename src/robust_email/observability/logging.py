@@ -194,6 +194,8 @@ class LogWriter:
     def _(self, event: Submitted) -> None:
         report = event.report
         if report.all_accepted:
+            if not BACKEND.isEnabledFor(logging.INFO):
+                return  # many mails a second, and the line is not cheap
             reply = report.final_reply
             BACKEND.info(
                 "Message %s accepted by %s for %d recipient(s): %s",

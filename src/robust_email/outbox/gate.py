@@ -25,6 +25,11 @@ def stand_at(guard: Guard) -> None:
         _guards.append(guard)
 
 
+def is_attended() -> bool:
+    """Tell whether there is anybody to ask."""
+    return bool(_guards)
+
+
 def kept_back(asked: Collection[Asked]) -> Mapping[Asked, str]:
     """Return why, for each that a guard keeps back. A guard that fails keeps nobody back, loudly."""
     found: dict[Asked, str] = {}

@@ -15,7 +15,7 @@ from robust_email.outbox.models import DoubtPolicy, Priority
 from robust_email.outbox.replay import stored_message
 from robust_email.outbox.services.settling import Finished
 from robust_email.outbox.storage import ContentMissing, content_of
-from robust_email.outbox.verdicts import Standing, is_open
+from robust_email.outbox.verdicts import is_open
 from robust_email.smtp import Envelope, MailData, Submission, SubmissionReport
 from robust_email.smtp.lane import Lane
 
@@ -97,7 +97,7 @@ def _envelope(claim: Claim, row: OutboxMessage) -> Envelope:
 def _open_to(claim: Claim, row: OutboxMessage) -> list[str]:
     """Return those who are still to have it. Who has accepted is never named again."""
     policy = DoubtPolicy(row.in_doubt)
-    return [to.address for to in claim.recipients[row.pk] if is_open(Standing(to.standing), policy)]
+    return [to.address for to in claim.recipients[row.pk] if is_open(to.standing, policy)]
 
 
 # -- any other backend

@@ -3,15 +3,19 @@
 By the ORM these are a handful of statements in a transaction, seven round trips; here each is one statement, which is a
 transaction by itself. They do the same, table by table and column by column; ``tests/outbox`` runs the same tests with
 both, since the other databases have the ORM's way.
+
+Both are plain values and keys, without a join: what the server would spend on planning one is more than the work.
 """
 
 from __future__ import annotations
 
-import json
+from collections import defaultdict
 from functools import cache, lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from django.db import connections
+from django.db import DataError, connections
+from django.db.models import CharField, TextField
 
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.models import OutboxMessage, OutboxRecipient, SubmissionAttempt
@@ -19,15 +23,26 @@ from robust_email.outbox.states import Event, State, sources
 from robust_email.outbox.verdicts import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from django.db.models import Field, Model
 
-_NOW_IF_NULL: Final = frozenset({"created_at", "next_attempt_at"})
 _MESSAGES: Final = OutboxMessage._meta.db_table  # noqa: SLF001 - Django's documented name for it
 _RECIPIENTS: Final = OutboxRecipient._meta.db_table  # noqa: SLF001 - the same
 _ATTEMPTS: Final = SubmissionAttempt._meta.db_table  # noqa: SLF001 - the same
+
+_NOW: Final = "statement_timestamp()"
+_WRITTEN_LATER: Final = frozenset(
+    (
+        *("state", "reason", "waits_for_relay", "attempts", "retries", "doubts", "lost_leases"),
+        *("lease_token", "lease_owner", "lease_until", "finished_at"),
+        *("standing", "code", "enhanced_code", "settled_at"),
+    )
+)
+"""Columns of a mail and of a recipient that begin with their default."""
+_OF_ONE_ATTEMPT: Final = ("message_id", "seconds", "reply", "accepted")
+"""Columns in which the attempts of a window differ as a rule; in the others seldom."""
 
 
 def is_in_use(using: str) -> bool:
@@ -35,120 +50,166 @@ def is_in_use(using: str) -> bool:
     return connections[using].vendor == "postgresql"
 
 
-def insert(rows: Sequence[OutboxMessage], recipients: Iterable[OutboxRecipient], using: str) -> None:
-    """Write mails with their recipients, due at ``send_after`` or, by the database's clock, now."""
-    given = [
-        {**_values(row, using), "n": number, "created_at": None, "next_attempt_at": row.send_after, "content": None}
-        for number, row in enumerate(rows, 1)
+def insert(mails: Sequence[tuple[OutboxMessage, Sequence[str]]], using: str) -> None:
+    """Write mails and who is to have each, due at ``send_after`` or, by the database's clock, now."""
+    connection = connections[using]
+    for row, _ in mails:
+        row.next_attempt_at = row.send_after
+    columns = [[prepare(getattr(row, name), connection) for row, _ in mails] for name, prepare in _given()]
+    alone = len(mails) == 1
+    parameters: list[Any] = [column[0] for column in columns] if alone else columns
+    parameters += [
+        [row.pk for row, addresses in mails for _ in addresses],
+        [position for _, addresses in mails for position in range(len(addresses))],
+        [address for _, addresses in mails for address in addresses],
     ]
-    parameters: dict[str, Any] = {
-        "messages": _json(given),
-        "recipients": _json(_values(to, using) for to in recipients),
-        "contents": [row.content for row in rows],
-    }
-    with connections[using].cursor() as cursor:
-        cursor.execute(_insertion(using), parameters)
-    for row in rows:
+    with connection.cursor() as cursor:
+        cursor.execute(_insertion(using, alone=alone), parameters)
+    for row, _ in mails:
         row._state.adding, row._state.db = False, using  # noqa: SLF001 - as bulk_create() leaves them
 
 
 def settle(
     token: UUID,
-    attempts: Mapping[UUID, SubmissionAttempt],
+    attempts: Mapping[UUID, Mapping[str, Any]],
     scrubbed: Iterable[UUID],
     marks: Sequence[UUID],
     using: str,
-) -> tuple[int, int]:
+) -> bool:
     """Write down that mails were accepted by all their recipients, and that the ``marks`` are about to leave.
 
-    Returns how many of the accepted and of the marks are still ours. Unless all are, nothing has changed.
-
-    Each table is asked for the keys themselves besides: a planner guesses that the JSON holds a hundred, and would read
-    a small table whole.
+    ``attempts`` holds the columns of a ``SubmissionAttempt`` for each accepted mail, but for ``ended_at``, which is the
+    time of the database.
+    Returns whether all of them, accepted and marks, were still ours. Unless they were, nothing has changed.
     """
-    bare = set(scrubbed)
+    alike: dict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for attempt in attempts.values():
+        alike[_common_part()(attempt)].append(attempt)
     parameters: dict[str, Any] = {
-        "given": _json({**_values(each, using), "scrub": pk in bare} for pk, each in attempts.items()),
         "token": token,
         "accepted": list(attempts),
+        "scrubbed": list(scrubbed),
         "marks": list(marks),
-        "all": [*attempts, *marks],
-        "lease": outbox_settings().lease_time.total_seconds(),
-        "how_many": len(attempts),
-        "how_many_marks": len(set(marks)),
+        "lease": outbox_settings().lease_time,
+        "how_many": len(attempts) + len(set(marks)),
     }
-    with connections[using].cursor() as cursor:
-        cursor.execute(_settlement(using), parameters)
-        accepted, marked = cursor.fetchone() or (0, 0)
-    return int(accepted), int(marked)
+    for number, group in enumerate(alike.values()):
+        parameters |= {f"{name}_{number}": group[0][name] for name in _in_common()}
+        parameters |= {f"{name}_{number}": [attempt[name] for attempt in group] for name in _OF_ONE_ATTEMPT}
+    try:
+        with connections[using].cursor() as cursor:
+            cursor.execute(_settlement(len(alike), using), parameters)
+    except DataError:
+        return False
+    return True
 
 
-@lru_cache(maxsize=8)
-def _insertion(using: str) -> str:
+@cache
+def _insertion(using: str, *, alone: bool) -> str:
+    """Return the statement that inserts one mail, or any number of them, with any number of recipients."""
     messages, recipients = _columns(OutboxMessage), _columns(OutboxRecipient)
+    if alone:
+        source = f"VALUES ({', '.join(_at_first(field, '%s') for field in messages)})"
+    else:
+        given = [field for field in messages if field.attname in dict(_given())]
+        arrays = ", ".join(f"%s::{_type(field, using)}[]" for field in given)
+        values = ", ".join(_at_first(field, f'"{field.column}"') for field in messages)
+        source = f"SELECT {values} FROM unnest({arrays}) AS given ({_named(given)})"  # noqa: S608 - names of our own
+    own = ("message_id", "position", "address")
     return f"""
-        WITH given AS (
-            SELECT * FROM json_to_recordset(%(messages)s::json) AS g (n integer, {_typed(messages, using)})
-        ), messages AS (
-            INSERT INTO "{_MESSAGES}" ({_named(messages)})
-            SELECT {", ".join(_source_of(field.column) for field in messages)} FROM given ORDER BY n
-        )
+        WITH messages AS (INSERT INTO "{_MESSAGES}" ({_named(messages)}) {source})
         INSERT INTO "{_RECIPIENTS}" ({_named(recipients)})
-        SELECT {_named(recipients)}
-        FROM json_to_recordset(%(recipients)s::json) AS g ({_typed(recipients, using)})
-    """  # noqa: S608 - names of our own
+        SELECT {", ".join(field.attname if field.attname in own else _default(field) for field in recipients)}
+        FROM unnest(%s::uuid[], %s::integer[], %s::text[]) AS given ({", ".join(own)})
+    """  # noqa: S608 - the same
 
 
-def _source_of(column: str | None) -> str:
-    if column == "content":
-        return "(%(contents)s::bytea[])[n]"
-    return f'coalesce("{column}", statement_timestamp())' if column in _NOW_IF_NULL else f'"{column}"'
+def _at_first(field: Field[Any, Any], given: str) -> str:
+    """Return what a column of a new mail holds."""
+    if field.column == "created_at":
+        return _NOW
+    if field.column == "next_attempt_at":
+        return f"coalesce({given}, {_NOW})"
+    return _default(field) if field.column in _WRITTEN_LATER else given
 
 
-@lru_cache(maxsize=8)
-def _settlement(using: str) -> str:
-    attempts = _columns(SubmissionAttempt)
-    told = ", ".join("may.now" if field.column == "ended_at" else f'given."{field.column}"' for field in attempts)
+def _default(field: Field[Any, Any]) -> str:
+    value = field.get_default()
+    if value is None:
+        return "NULL"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+@lru_cache(maxsize=128)
+def _settlement(groups: int, using: str) -> str:
+    """Return the statement for so many groups of attempts; it fails unless all the mails are ours."""
+    told = "".join(_told(number, using) for number in range(groups))
     return f"""
-        WITH given AS MATERIALIZED (
-            SELECT * FROM json_to_recordset(%(given)s::json) AS g (scrub boolean, {_typed(attempts, using)})
-        ), held AS MATERIALIZED (
-            SELECT id, state FROM "{_MESSAGES}"
-            WHERE id = ANY(%(all)s::uuid[]) AND lease_token = %(token)s::uuid FOR UPDATE
-        ), ours AS MATERIALIZED (
-            SELECT
-                count(*) FILTER (WHERE id = ANY(%(accepted)s::uuid[]) AND {_among(Event.ACCEPT)}) AS accepted,
-                count(*) FILTER (WHERE id = ANY(%(marks)s::uuid[]) AND {_among(Event.START_DATA)}) AS marked
-            FROM held
-        ), may AS MATERIALIZED (
-            SELECT clock_timestamp() AS now FROM ours
-            WHERE accepted = %(how_many)s AND marked = %(how_many_marks)s
-        ), accepted AS (
-            UPDATE "{_MESSAGES}" AS message SET
-                state = '{State.ACCEPTED.value}', finished_at = may.now, attempts = message.attempts + 1, reason = '',
+        WITH accepted AS (
+            UPDATE "{_MESSAGES}" SET
+                state = '{State.ACCEPTED.value}', finished_at = {_NOW}, attempts = attempts + 1, reason = '',
                 lease_token = NULL, lease_owner = '', lease_until = NULL,
-                content = CASE WHEN given.scrub THEN NULL ELSE message.content END,
-                content_name = CASE WHEN given.scrub THEN '' ELSE message.content_name END
-            FROM given, may WHERE message.id = given.message_id AND message.id = ANY(%(accepted)s::uuid[])
+                content = CASE WHEN id = ANY(%(scrubbed)s::uuid[]) THEN NULL ELSE content END,
+                content_name = CASE WHEN id = ANY(%(scrubbed)s::uuid[]) THEN '' ELSE content_name END
+            WHERE id = ANY(%(accepted)s::uuid[]) AND lease_token = %(token)s AND {_among(Event.ACCEPT)}
+            RETURNING id
         ), marked AS (
-            UPDATE "{_MESSAGES}" AS message SET
-                state = '{State.DATA_STARTED.value}', lease_until = may.now + %(lease)s * interval '1 second'
-            FROM may WHERE message.id = ANY(%(marks)s::uuid[])
-        ), recipients AS (
-            UPDATE "{_RECIPIENTS}" AS recipient SET
-                standing = '{Standing.ACCEPTED.value}', code = given.code, enhanced_code = given.enhanced_code,
-                reason = '', settled_at = may.now
-            FROM given, may
-            WHERE recipient.message_id = given.message_id AND recipient.message_id = ANY(%(accepted)s::uuid[])
-        ), attempts AS (
-            INSERT INTO "{_ATTEMPTS}" ({_named(attempts)}) SELECT {told} FROM given, may
-        )
-        SELECT accepted, marked FROM ours
+            UPDATE "{_MESSAGES}" SET state = '{State.DATA_STARTED.value}', lease_until = {_NOW} + %(lease)s
+            WHERE id = ANY(%(marks)s::uuid[]) AND lease_token = %(token)s AND {_among(Event.START_DATA)}
+            RETURNING id
+        ){told}
+        SELECT CASE
+            WHEN count(*) = %(how_many)s THEN 0
+            ELSE (count(*) || ' of these mails are still this worker''s')::integer
+        END
+        FROM (SELECT id FROM accepted UNION ALL SELECT id FROM marked) AS ours
     """  # noqa: S608 - names of our own
+
+
+def _told(number: int, using: str) -> str:
+    """Return what tells the recipients of a group, and of the attempts."""
+    fields = {field.attname: field for field in _columns(SubmissionAttempt)}
+    own, common = ", ".join(_OF_ONE_ATTEMPT), ", ".join(_in_common())
+    arrays = ", ".join(f"%({name}_{number})s::{_type(fields[name], using)}[]" for name in _OF_ONE_ATTEMPT)
+    values = ", ".join(f"%({name}_{number})s::{_type(fields[name], using)}" for name in _in_common())
+    return f""", recipients_{number} AS (
+            UPDATE "{_RECIPIENTS}" SET
+                standing = '{Standing.ACCEPTED.value}', code = %(code_{number})s,
+                enhanced_code = %(enhanced_code_{number})s, reason = '', settled_at = {_NOW}
+            WHERE message_id = ANY(%(message_id_{number})s::uuid[])
+        ), attempts_{number} AS (
+            INSERT INTO "{_ATTEMPTS}" (ended_at, {common}, {own})
+            SELECT {_NOW}, {values}, given.* FROM unnest({arrays}) AS given
+        )"""  # noqa: S608 - the same
 
 
 def _among(event: Event) -> str:
     return f"state IN ({', '.join(repr(state.value) for state in sources(event))})"
+
+
+@cache
+def _given() -> tuple[tuple[str, Callable[..., Any]], ...]:
+    """Return which attributes of a new mail are parameters, in their order, and what makes them fit the database."""
+    return tuple(
+        (field.attname, field.get_db_prep_save) for field in _columns(OutboxMessage) if "%s" in _at_first(field, "%s")
+    )
+
+
+@cache
+def _in_common() -> tuple[str, ...]:
+    """Return the columns of an attempt that are alike in a window."""
+    columns = (field.attname for field in _columns(SubmissionAttempt))
+    return tuple(name for name in columns if name not in {*_OF_ONE_ATTEMPT, "ended_at"})
+
+
+@cache
+def _common_part() -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    return itemgetter(*_in_common())
+
+
+def _type(field: Field[Any, Any], using: str) -> str:
+    """Return a type to cast to. A cast to ``varchar(300)`` would cut what an assignment refuses."""
+    return "text" if isinstance(field, (CharField, TextField)) else str(field.cast_db_type(connections[using]))
 
 
 @cache
@@ -160,21 +221,3 @@ def _columns(model: type[Model]) -> tuple[Field[Any, Any], ...]:
 
 def _named(columns: Iterable[Field[Any, Any]]) -> str:
     return ", ".join(f'"{field.column}"' for field in columns)
-
-
-def _typed(columns: Iterable[Field[Any, Any]], using: str) -> str:
-    return ", ".join(f'"{field.column}" {field.db_type(connections[using])}' for field in columns)
-
-
-def _values(instance: Model, using: str) -> dict[str | None, Any]:
-    connection = connections[using]
-    return {
-        field.column: None
-        if field.get_internal_type() == "BinaryField"  # octets travel beside
-        else field.get_db_prep_save(getattr(instance, field.attname), connection)
-        for field in _columns(type(instance))
-    }
-
-
-def _json(given: Iterable[dict[Any, Any]]) -> str:
-    return json.dumps(list(given), default=str)

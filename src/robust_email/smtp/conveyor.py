@@ -111,8 +111,8 @@ class Conveyor:
 
     def _load(self, take: Callable[[], Job | None], put_back: Callable[[Job], None]) -> Iterator[TransactionResult]:
         """Start what fits into the window; whatever the server cannot take at all is answered at once."""
-        if self._before_final is not None and len(self._riding) > self._window // 2:
-            return  # refill by halves, so that one call of before_final serves many
+        if self._before_final is not None and self._riding:
+            return  # one call of before_final serves a whole window, and over a long line a burst takes no longer
         batch: list[tuple[Job, Prepared, Manner]] = []
         while self._has_room(batch):
             job = take()

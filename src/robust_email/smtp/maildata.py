@@ -24,6 +24,7 @@ from robust_email.smtp.headers import (
 from robust_email.smtp.lines import CRLF, MAX_LINE, canonicalize, is_canonical, longest_line, needs_8bit
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from email.message import EmailMessage
 
 __all__ = ["HeaderInjection", "MailData", "check_headers", "downgrade_7bit", "header_names"]
@@ -55,16 +56,24 @@ class MailData:
             )
 
     @classmethod
-    def from_bytes(cls, raw: bytes) -> MailData:
+    def from_bytes(cls, raw: bytes, expected: Collection[str] | None = None) -> MailData:
         """Make mail data of a serialised message with any uniform line ends; canonical octets are kept, not copied.
 
+        Args:
+            raw: the message.
+            expected: the fields that were set, as for ``check_headers``; None where nobody knows.
+
         Raises:
-            HeaderInjection: the header block holds a bare CR, mixed line ends, or a line that is no field.
+            HeaderInjection: the header block holds a bare CR, mixed line ends, a line that is no field, or other
+                fields than those expected.
             ValueError: there is a NUL, or a line longer than 998 octets.
         """
         check_line_ends(raw)
         data = cls(canonicalize(raw))
-        header_names(data.content)
+        if expected is None:
+            header_names(data.content)
+        else:
+            check_headers(data.content, expected)
         return data
 
     def __repr__(self) -> str:

@@ -28,6 +28,7 @@ from robust_email.outbox.identifiers import uuid7
 from robust_email.outbox.models import OutboxMessage, OutboxRecipient, OutboxRelay, Priority
 from robust_email.outbox.services import troubles
 from robust_email.outbox.states import LEASED, Event, State, sources
+from robust_email.outbox.verdicts import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -41,6 +42,17 @@ class LeaseLost(Exception):
     """Somebody else has at least one of these mails now; nothing of them may be written to a relay."""
 
 
+@dataclass(slots=True, eq=False)
+class Recipient:
+    """One of a claimed mail's: what the hand-over asks of an ``OutboxRecipient``, read without making a model of it."""
+
+    pk: int
+    message_id: UUID
+    address: str
+    standing: Standing
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Mails that this worker may hand over, and nobody else, while ``token`` stands in their rows."""
@@ -48,7 +60,7 @@ class Claim:
     token: UUID
     owner: str
     rows: tuple[OutboxMessage, ...] = ()
-    recipients: dict[UUID, tuple[OutboxRecipient, ...]] = field(default_factory=dict)
+    recipients: dict[UUID, tuple[Recipient, ...]] = field(default_factory=dict)
 
 
 def worker_name() -> str:
@@ -113,11 +125,11 @@ def _choose(using: str, now: datetime, limit: int, pk: UUID | None, troubled: Se
     return chosen
 
 
-def _recipients(using: str, pks: Collection[UUID]) -> dict[UUID, tuple[OutboxRecipient, ...]]:
-    found: dict[UUID, list[OutboxRecipient]] = {pk: [] for pk in pks}
+def _recipients(using: str, pks: Collection[UUID]) -> dict[UUID, tuple[Recipient, ...]]:
+    found: dict[UUID, list[Recipient]] = {pk: [] for pk in pks}
     rows = OutboxRecipient.objects.using(using).filter(message_id__in=pks).order_by("message_id", "position")
-    for recipient in rows:
-        found[recipient.message_id].append(recipient)
+    for pk, message, address, standing in rows.values_list("pk", "message_id", "address", "standing"):
+        found[message].append(Recipient(pk, message, address, Standing(standing)))
     return {pk: tuple(each) for pk, each in found.items()}
 
 

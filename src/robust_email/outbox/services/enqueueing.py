@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -65,10 +65,10 @@ class Wishes:
 
 @dataclass(slots=True)
 class _Prepared:
-    """A row that is not in the database yet, with its recipients."""
+    """A row that is not in the database yet, and who is to have the mail."""
 
     row: OutboxMessage
-    recipients: list[OutboxRecipient] = field(default_factory=list)
+    addresses: list[str]
 
 
 def enqueue_message(message: EmailMessage, wishes: Wishes) -> OutboxMessage:
@@ -144,27 +144,25 @@ def _prepare(message: EmailMessage, wishes: Wishes) -> _Prepared:
         traceparent=tracing.traceparent()[:55] or None,
     )
     storage.keep_content(row, data.content)
-    return _Prepared(
-        row,
-        [
-            OutboxRecipient(message=row, position=position, address=str(path))
-            for position, path in enumerate(envelope.forward_paths)
-        ],
-    )
+    return _Prepared(row, [str(path) for path in envelope.forward_paths])
 
 
 def _insert(prepared: Sequence[_Prepared], using: str) -> None:
     """Insert with the database's time, and leave this host's on the objects: nobody compares those."""
-    rows, recipients = [each.row for each in prepared], [to for each in prepared for to in each.recipients]
+    rows = [each.row for each in prepared]
     if postgresql.is_in_use(using):
-        postgresql.insert(rows, recipients, using)
+        postgresql.insert([(each.row, each.addresses) for each in prepared], using)
     else:
         database_time: Any = Now()
         for row in rows:
             row.created_at = database_time
             row.next_attempt_at = row.send_after or database_time
         OutboxMessage.objects.using(using).bulk_create(rows)
-        OutboxRecipient.objects.using(using).bulk_create(recipients)
+        OutboxRecipient.objects.using(using).bulk_create(
+            OutboxRecipient(message=each.row, position=position, address=address)
+            for each in prepared
+            for position, address in enumerate(each.addresses)
+        )
     now = timezone.now()
     for row in rows:
         row.created_at = now

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 from django.db.models import F
-from django.utils import timezone
 
 from robust_email.outbox import postgresql
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.database import database_now, logger, short_transaction
 from robust_email.outbox.models import TEXT_LENGTH, DoubtPolicy, OutboxMessage, OutboxRecipient, SubmissionAttempt
 from robust_email.outbox.services import troubles
-from robust_email.outbox.services.claims import UNLEASED, LeaseLost, mark_data_started
+from robust_email.outbox.services.claims import UNLEASED, mark_data_started
 from robust_email.outbox.services.scrubbing import NO_BODY, SCRUBBED_STATES, is_scrubbed
 from robust_email.outbox.states import LEASED, Event, State, after, sources
 from robust_email.outbox.verdicts import Decision, LongRun, Standing, decide, ending, standing_of
@@ -80,7 +79,7 @@ def _settle(
     others: list[Finished] = []
     for each in finished:
         (plain if together and _is_plain(claim, each) else others).append(each)
-    if postgresql.is_in_use(using) and not others and not connections[using].in_atomic_block:
+    if together and not others and postgresql.is_in_use(using) and not connections[using].in_atomic_block:
         return _settle_at_once(claim, plain, marks, using)
     with short_transaction(using):
         now = database_now(using)
@@ -99,14 +98,10 @@ def _is_plain(claim: Claim, finished: Finished) -> bool:
 
 def _settle_at_once(claim: Claim, finished: Sequence[Finished], marks: Sequence[UUID], using: str) -> list[Settled]:
     """As ``_settle_accepted`` and ``mark_data_started``, by one statement that is a transaction by itself."""
-    now = timezone.now()  # the database's own takes its place
-    attempts = {each.row.pk: _attempt(claim, each, now) for each in finished}
+    attempts = {each.row.pk: _attempt(claim, each) for each in finished}
     scrubbed = [each.row.pk for each in finished if is_scrubbed(each.row)]
-    accepted, marked = postgresql.settle(claim.token, attempts, scrubbed, marks, using)
-    if accepted != len(attempts):
+    if not postgresql.settle(claim.token, attempts, scrubbed, marks, using):
         raise _NotAllOurs
-    if marked != len(set(marks)):
-        raise LeaseLost(f"{len(set(marks)) - marked} of {len(marks)} mails are not ours any more")
     return [Settled(each.row, each.report, State.ACCEPTED, None) for each in finished]
 
 
@@ -177,7 +172,7 @@ def _of_trouble(report: SubmissionReport) -> Verdict:
 def _standings(claim: Claim, finished: Finished) -> list[Standing]:
     verdicts = finished.report.verdicts if finished.report is not None else {}
     return [
-        standing_of(verdicts[to.address]) if to.address in verdicts else Standing(to.standing)
+        standing_of(verdicts[to.address]) if to.address in verdicts else to.standing
         for to in claim.recipients[finished.row.pk]
     ]
 
@@ -218,31 +213,33 @@ def _note_verdicts(claim: Claim, finished: Finished, now: datetime, using: str) 
 
 def _record(claim: Claim, finished: Sequence[Finished], now: datetime, using: str) -> None:
     if finished:
-        SubmissionAttempt.objects.using(using).bulk_create([_attempt(claim, each, now) for each in finished])
+        SubmissionAttempt.objects.using(using).bulk_create(
+            [SubmissionAttempt(ended_at=now, **_attempt(claim, each)) for each in finished]
+        )
 
 
-def _attempt(claim: Claim, finished: Finished, now: datetime) -> SubmissionAttempt:
+def _attempt(claim: Claim, finished: Finished) -> dict[str, Any]:
+    """Return the columns of an attempt, but for when it ended."""
     report, verdict = finished.report, _verdict(finished)
     if report is None:
         raise ValueError("only a submission has an attempt")
     code, enhanced = _codes(verdict)
-    return SubmissionAttempt(
-        message=finished.row,
-        ended_at=now,
-        seconds=report.seconds,
-        endpoint=report.endpoint[:255],
-        worker=claim.owner,
-        phase=verdict.phase.value,
-        disposition=verdict.disposition.value,
-        scope=verdict.scope.value,
-        code=code,
-        enhanced_code=enhanced,
-        reply=masked(verdict.reason)[:TEXT_LENGTH],
-        accepted=len(report.accepted),
-        deferred=len(report.deferred),
-        refused=len(report.refused),
-        in_doubt=len(report.in_doubt),
-    )
+    return {
+        "message_id": finished.row.pk,
+        "seconds": report.seconds,
+        "endpoint": report.endpoint[:255],
+        "worker": claim.owner,
+        "phase": verdict.phase.value,
+        "disposition": verdict.disposition.value,
+        "scope": verdict.scope.value,
+        "code": code,
+        "enhanced_code": enhanced,
+        "reply": masked(verdict.reason)[:TEXT_LENGTH],
+        "accepted": len(report.accepted),
+        "deferred": len(report.deferred),
+        "refused": len(report.refused),
+        "in_doubt": len(report.in_doubt),
+    }
 
 
 def _verdict(finished: Finished) -> Verdict:

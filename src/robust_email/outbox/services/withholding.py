@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from robust_email.outbox.services.claims import Claim
+    from robust_email.outbox.services.claims import Claim, Recipient
 
 
 def withhold(claim: Claim, give_up: Callable[[], bool]) -> tuple[Claim, list[Settled]]:
@@ -43,9 +43,7 @@ def withhold(claim: Claim, give_up: Callable[[], bool]) -> tuple[Claim, list[Set
     return dataclasses.replace(claim, rows=tuple(row for row in claim.rows if row not in over)), ended
 
 
-def _write(
-    claim: Claim, over: Sequence[OutboxMessage], reasons: dict[OutboxRecipient, str], using: str
-) -> list[Settled]:
+def _write(claim: Claim, over: Sequence[OutboxMessage], reasons: dict[Recipient, str], using: str) -> list[Settled]:
     with short_transaction(using):
         now = database_now(using)
         ended = [done for row in over if (done := _end(claim, row, reasons, now, using)) is not None]
@@ -54,7 +52,9 @@ def _write(
     return ended
 
 
-def _kept_back(claim: Claim) -> dict[OutboxRecipient, str]:
+def _kept_back(claim: Claim) -> dict[Recipient, str]:
+    if not gate.is_attended():
+        return {}
     kinds = {row.pk: row.kind for row in claim.rows}
     policies = {row.pk: DoubtPolicy(row.in_doubt) for row in claim.rows}
     asked = {
@@ -62,7 +62,7 @@ def _kept_back(claim: Claim) -> dict[OutboxRecipient, str]:
         for pk in kinds
         for to in claim.recipients[pk]
         # One in doubt may have it: a refusal would be no truth about him.
-        if is_open(Standing(to.standing), policies[pk]) and to.standing != Standing.IN_DOUBT
+        if is_open(to.standing, policies[pk]) and to.standing is not Standing.IN_DOUBT
     }
     found = gate.kept_back(set(asked.values()))
     return {to: found[question] for to, question in asked.items() if question in found}
@@ -70,14 +70,12 @@ def _kept_back(claim: Claim) -> dict[OutboxRecipient, str]:
 
 def _is_anybody_left(claim: Claim, row: OutboxMessage) -> bool:
     policy = DoubtPolicy(row.in_doubt)
-    return any(is_open(Standing(to.standing), policy) for to in claim.recipients[row.pk])
+    return any(is_open(to.standing, policy) for to in claim.recipients[row.pk])
 
 
-def _end(
-    claim: Claim, row: OutboxMessage, reasons: dict[OutboxRecipient, str], now: datetime, using: str
-) -> Settled | None:
+def _end(claim: Claim, row: OutboxMessage, reasons: dict[Recipient, str], now: datetime, using: str) -> Settled | None:
     """End a mail that has nobody left to go to. None if it is not ours any more."""
-    state: State = after(State.CLAIMED, ending([Standing(to.standing) for to in claim.recipients[row.pk]]))
+    state: State = after(State.CLAIMED, ending([to.standing for to in claim.recipients[row.pk]]))
     changes: dict[str, Any] = {
         "state": state,
         "finished_at": now,
@@ -89,7 +87,7 @@ def _end(
     return Settled(row, None, state, None) if held.update(**changes) else None
 
 
-def _refuse(recipients: Iterable[OutboxRecipient], now: datetime, using: str) -> None:
+def _refuse(recipients: Iterable[Recipient], now: datetime, using: str) -> None:
     by_reason: dict[str, list[int]] = defaultdict(list)
     for to in recipients:
         by_reason[to.reason].append(to.pk)
