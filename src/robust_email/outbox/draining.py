@@ -76,8 +76,8 @@ class Drain:
         for thread in threads:
             thread.start()
         next_sweep = self._clock() + outbox_settings().sweep
-        while any(thread.is_alive() for thread in threads):
-            threads[0].join(TICK) if threads[0].is_alive() else self._stopping.wait(TICK)
+        while at_work := [thread for thread in threads if thread.is_alive()]:
+            at_work[0].join(TICK)
             if self._clock() >= next_sweep and not self._is_over():
                 self._sweep()
                 next_sweep = self._clock() + outbox_settings().sweep
