@@ -51,6 +51,13 @@ CONTENDERS = [
     Contender("ours, 100 by one call, window 32", "ours", {0: 2_000, 50: 2_000}, at_once=100, more={"window": 32}),
     Contender("django-post_office", "post_office", {0: 500, 50: 100}),
     Contender("django-post_office, 100 by one call", "post_office", {0: 500, 50: 100}, at_once=100),
+    Contender(
+        "django-post_office, 100 by its send_many()",
+        "post_office",
+        {0: 500, 50: 100},
+        at_once=100,
+        more={"call": "send_many"},
+    ),
     Contender("django-mailer", "mailer", {0: 200, 50: 8}),
     Contender("django-mailer, 100 by one call", "mailer", {0: 200, 50: 8}, at_once=100),
     Contender("django-celery-email", "celery_email", {0: 500, 50: 60}),

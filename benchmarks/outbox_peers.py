@@ -35,13 +35,29 @@ def count_statements(execute: Callable[..., Any], sql: str, params: Any, many: b
 
 
 def enqueue(count: int, at_once: int = 1) -> dict[str, Any]:
-    """Send so many mails: each committed by itself, as requests do, or many by one ``send_messages()``."""
+    """Send so many mails: each committed by itself, as requests do, or many by one call."""
     STATEMENTS.clear()
     began = time.monotonic()
     for _ in range(0, count, at_once):
-        mails = [EmailMessage("Your order", BODY, "shop@example.org", ["ann@example.org"]) for _ in range(at_once)]
-        get_connection().send_messages(mails)
+        CALLS[project.GIVEN.get("call", "send_messages")](at_once)
     return {"began": began, "seconds": time.monotonic() - began, "statements": STATEMENTS.total()}
+
+
+def send_messages(count: int) -> None:
+    """Call Django's own function for many, of the project's backend."""
+    mails = [EmailMessage("Your order", BODY, "shop@example.org", ["ann@example.org"]) for _ in range(count)]
+    get_connection().send_messages(mails)
+
+
+def send_many(count: int) -> None:
+    """Call django-post_office's function for many."""
+    from post_office.mail import send_many
+
+    mail = {"sender": "shop@example.org", "recipients": ["ann@example.org"], "subject": "Your order", "message": BODY}
+    send_many([mail] * count)
+
+
+CALLS: dict[str, Callable[[int], None]] = {"send_messages": send_messages, "send_many": send_many}
 
 
 def drain() -> dict[str, Any]:
