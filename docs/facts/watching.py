@@ -215,6 +215,8 @@ def _calls_in(method: ast.FunctionDef, tree: ast.Module) -> Iterator[tuple[str, 
             continue
         if not (isinstance(node.func.value, ast.Name) and node.func.value.id == "BACKEND"):
             continue
+        if node.func.attr == "isEnabledFor":
+            continue
         level = node.func.attr.upper()
         line = next(str(each.value) for each in node.args if isinstance(each, ast.Constant))
         extra = next(keyword.value for keyword in node.keywords if keyword.arg == "extra")
