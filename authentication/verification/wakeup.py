@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from celery import current_app
 
 from authentication.verification.kinds import DELIVER, KINDS, SEND_VERIFICATION
-from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.models import OutboxMessage
 from robust_email.outbox.wakeup import publisher
 
@@ -24,7 +23,7 @@ FEW: Final = 20
 
 
 class AccountsWakeUp:
-    """``EMAIL_OUTBOX_WAKEUP``. The broker is spoken to by the outbox's own thread, with its patience."""
+    """``EMAIL_OUTBOX_WAKEUP``. The broker is spoken to by the outbox's own thread; the caller does not wait."""
 
     bounded = True
 
@@ -35,11 +34,11 @@ class AccountsWakeUp:
             return
         kinds = dict(OutboxMessage.objects.filter(pk__in=pks).values_list("pk", "kind"))
         names = {pk: _task_of(kinds.get(pk)) for pk in pks}
-        publisher.publish(partial(_send_tasks, names, expires), outbox_settings().wakeup_patience)
+        publisher.publish(partial(_send_tasks, names, expires), instead=_send_drains)
 
     def notify_backlog(self) -> None:
         """Have all that is due worked off."""
-        publisher.publish(_send_drains, outbox_settings().wakeup_patience)
+        publisher.publish(_send_drains, instead=_send_drains)
 
 
 def _task_of(kind: str | None) -> str:

@@ -17,9 +17,10 @@ from django.utils import timezone
 from robust_email.outbox import enqueue, wakeup
 from robust_email.outbox.database import database
 from robust_email.outbox.models import OutboxMessage, Priority
+from tests.outbox.test_killed import until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from uuid import UUID
 
     from pytest_django import Settings
@@ -119,48 +120,134 @@ def test_an_error_costs_nobody_anything(
     assert "the sweep will find it" in caplog.text
 
 
-def test_a_publisher_waits_no_longer_than_its_patience(outbox_url: str) -> None:
-    """Behind a broker that hangs a caller waits its patience, and the next one not at all."""
-    hang, publisher = threading.Event(), wakeup.Publisher()
+class Broker:
+    """What a publisher's jobs speak to here: it takes hints, hangs, or fails, and notes what it was told."""
 
-    def wait() -> None:
-        hang.wait(30)
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.error: BaseException | None = None
+        self.answers = threading.Event()
+        self.answers.set()
 
-    try:
-        began = time.monotonic()
-        assert not publisher.publish(wait, patience=0.05)
-        for _ in range(50):
-            publisher.publish(lambda: None, patience=1.0)
-        assert time.monotonic() - began < 1.5
-    finally:
-        hang.set()
+    def hint(self, name: str) -> Callable[[], None]:
+        """Give the job that tells this."""
+
+        def tell() -> None:
+            assert self.answers.wait(30)
+            if self.error is not None:
+                raise self.error
+            self.told.append(name)
+
+        return tell
 
 
-def test_a_publisher_is_silent_after_a_failure(outbox_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """After a failure nothing is tried for a while; then it is again."""
-    now, tried = 0.0, []
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """Give one that answers, at the latest when the test ends."""
+    made = Broker()
+    yield made
+    made.answers.set()
+
+
+def test_nobody_waits_for_a_broker_that_hangs(outbox_url: str, broker: Broker) -> None:
+    """Behind a broker that hangs no caller waits, and whoever flushes does for as long as he said."""
+    broker.answers.clear()
+    publisher = wakeup.Publisher()
+    began = time.monotonic()
+    for number in range(100):
+        assert publisher.publish(broker.hint(str(number)), instead=broker.hint("backlog"))
+    assert time.monotonic() - began < 0.5
+    began = time.monotonic()
+    assert not publisher.flush(0.1)
+    assert 0.1 <= time.monotonic() - began < 2
+    broker.answers.set()
+    assert publisher.flush(10)
+    assert broker.told == [str(number) for number in range(100)]
+
+
+def test_what_does_not_fit_is_one_backlog(outbox_url: str, broker: Broker) -> None:
+    """Once the queue is full hints are dropped; when the broker answers it hears of the others, and of one backlog."""
+    broker.answers.clear()
+    publisher = wakeup.Publisher()
+    kept = [publisher.publish(broker.hint("mail"), instead=broker.hint("backlog")) for _ in range(2 * FULL)]
+    assert kept[:FULL] == [True] * FULL
+    assert not any(kept[FULL + 1 :])  # one may be at the broker already, and leave its place
+    broker.answers.set()
+    assert publisher.flush(10)
+    assert broker.told == ["mail"] * sum(kept) + ["backlog"]
+
+
+FULL = wakeup.MOST_WAITING
+
+
+def test_a_publisher_is_silent_after_a_failure(
+    outbox_url: str, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a failure nothing is tried for a while; then a backlog is told, once, and what comes after it as usual."""
+    now = 0.0
     publisher = wakeup.Publisher(clock=lambda: now)
-
-    def fail() -> None:
-        tried.append(now)
-        raise OSError("refused")
-
-    assert publisher.publish(fail, patience=5)
-    assert not publisher.publish(fail, patience=5)
+    broker.error = OSError("refused")
+    assert publisher.publish(broker.hint("first"), instead=broker.hint("backlog"))
+    assert publisher.flush(10)
+    assert not publisher.publish(broker.hint("second"), instead=broker.hint("backlog"))
     now = wakeup.SILENCE + 1
-    assert publisher.publish(lambda: tried.append(now), patience=5)
-    assert tried == [0.0, wakeup.SILENCE + 1]
+    publisher.publish(broker.hint("third"), instead=broker.hint("backlog"))
+    assert publisher.flush(10)
+    broker.error = None
+    assert not publisher.publish(broker.hint("fourth"), instead=broker.hint("backlog"))
+    assert broker.told == []
+    now = 2 * wakeup.SILENCE + 2
+    assert publisher.publish(broker.hint("fifth"), instead=broker.hint("backlog"))
+    assert publisher.flush(10)
+    assert broker.told == ["fifth", "backlog"]
     assert caplog.text.count("the sweep will find it") == 1
 
 
-def test_a_forked_child_has_a_thread_of_its_own(outbox_url: str) -> None:
-    """After a fork the parent's thread is gone; the child's first job makes another."""
+def test_a_backlog_is_told_without_being_asked(
+    outbox_url: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that commits nothing more tells of what was lost, too, when the broker answers again."""
+    monkeypatch.setattr(wakeup, "SILENCE", 0.05)
     publisher = wakeup.Publisher()
-    assert publisher.publish(lambda: None, patience=5)
+    broker.error = OSError("refused")
+    publisher.publish(broker.hint("lost"), instead=broker.hint("backlog"))
+    assert publisher.flush(10)
+    broker.error = None
+    until(lambda: broker.told == ["backlog"])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), SystemExit(1)], ids=["error", "exit"])
+def test_the_thread_outlives_what_a_job_raises(
+    outbox_url: str, broker: Broker, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Neither the caller nor the next hint notices; whoever flushes does not wait for a job that is gone."""
+    monkeypatch.setattr(wakeup, "SILENCE", 0.0)
+    publisher = wakeup.Publisher()
+    broker.error = error
+    publisher.publish(broker.hint("lost"), instead=lambda: None)
+    assert publisher.flush(10)
+    broker.error = None
+    publisher.publish(broker.hint("next"), instead=lambda: None)
+    assert publisher.flush(10)
+    assert broker.told == ["next"]
+
+
+def test_a_forked_child_has_a_thread_of_its_own(outbox_url: str, broker: Broker) -> None:
+    """After a fork the parent's thread and queue are the parent's alone; the child's first job makes another."""
+    broker.answers.clear()
+    publisher = wakeup.Publisher()
+    for name in ("at the broker", "in the queue"):
+        publisher.publish(broker.hint(name), instead=broker.hint("backlog"))
     child = os.fork()
     if child == 0:
-        os._exit(0 if publisher.publish(lambda: None, patience=5) else 1)
+        broker.answers = threading.Event()
+        broker.answers.set()
+        publisher.publish(broker.hint("the child's"), instead=broker.hint("backlog"))
+        os._exit(0 if publisher.flush(10) and broker.told == ["the child's"] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    broker.answers.set()
+    assert publisher.flush(10)
+    assert broker.told == ["at the broker", "in the queue"]
 
 
 @pytest.mark.skipif(find_spec("django.tasks") is None, reason="django.tasks came with Django 6.0")
@@ -168,8 +255,8 @@ def test_woken_by_django_tasks(outbox_url: str, relay: ScriptedServer, settings:
     """A commit enqueues a task, whose backend (here one that runs it at once, beside the request) delivers the mail."""
     settings.TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
     settings.EMAIL_OUTBOX_WAKEUP = "django.tasks"
-    settings.EMAIL_OUTBOX_WAKEUP_PATIENCE = 10
     wakeup.publisher.forget()
     message()
+    assert wakeup.publisher.flush(10)
     assert len(relay.accepted) == 1
     assert OutboxMessage.objects.get().state == "accepted"

@@ -28,6 +28,7 @@ from robust_email.outbox.models import OutboxMessage
 from robust_email.outbox.services.claims import claim
 from robust_email.outbox.services.operating import cancel
 from robust_email.outbox.states import State
+from robust_email.outbox.wakeup import publisher
 from robust_email.testing import At, Close, Extensions, Fault, Reply, ScriptedServer, TakeThenClose
 from tests.service.conftest import point_at
 from tests.service.customers import ADDRESS, Device, mails
@@ -189,7 +190,7 @@ def test_v28_a_registration_that_is_rolled_back_mails_nothing() -> None:
 
 
 def test_v29_a_lost_wake_up_is_found_by_the_sweep(
-    mail: OutboxMessage, relay: Relay, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    mail: OutboxMessage, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker took no task: half a minute later the sweep tells a worker, by the name of the mail's kind."""
     relay()
@@ -197,8 +198,8 @@ def test_v29_a_lost_wake_up_is_found_by_the_sweep(
     OutboxMessage.objects.filter(pk=mail.pk).update(next_attempt_at=timezone.now() - timedelta(seconds=31))
     told: list[tuple[str, object]] = []
     monkeypatch.setattr(current_app, "send_task", lambda name, args, **_: told.append((name, args)))
-    settings.EMAIL_OUTBOX_WAKEUP_PATIENCE = 5
     assert sweep.apply().get() == {"status": "success", "swept": 0, "told": 1}
+    assert publisher.flush(10)
     assert told == [(kinds.SEND_VERIFICATION, [str(mail.pk)])]
 
 

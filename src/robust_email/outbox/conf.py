@@ -89,9 +89,14 @@ class OutboxSettings:
         str,
         Meaning(values.text, "", "Who is told of new mail: 'celery', 'django.tasks', 'none', or a dotted path."),
     ] = "none"
-    wakeup_patience: Annotated[
-        float, Meaning(values.seconds(zero=True), "seconds", "That a caller waits at most for the broker to be told.")
-    ] = 0.03
+    wakeup_at_exit: Annotated[
+        float,
+        Meaning(
+            values.seconds(zero=True),
+            "seconds",
+            "That a process which ends waits at most for the broker to be told of its last mails. Nobody else waits.",
+        ),
+    ] = 1.0
     retry_schedule: Annotated[
         tuple[float, ...], Meaning(_delays, "seconds", "Before each retry of a mail that a relay deferred.")
     ] = (60.0, 120.0, 240.0, 300.0, 300.0)

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from celery import shared_task
+from celery.signals import worker_process_shutdown
 from django.utils import timezone
 
 from robust_email.outbox import dispatch, selectors
 from robust_email.outbox.conf import outbox_settings
 from robust_email.outbox.services import sweeping, tidying
 from robust_email.outbox.states import State
-from robust_email.outbox.wakeup import LONGEST_COUNTDOWN
+from robust_email.outbox.wakeup import LONGEST_COUNTDOWN, flush_at_exit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,3 +136,9 @@ class CeleryWakeUp:
         """Have all that is due worked off. Raises as ``notify``."""
         for _ in range(DRAINS):
             drain.apply_async(retry=False, expires=DRAIN_SECONDS)
+
+
+@worker_process_shutdown.connect(dispatch_uid="robust_email.outbox")
+def _flush(**_: object) -> None:
+    """Tell of the last mails of a pool's child, which ends without ``atexit``."""
+    flush_at_exit()
