@@ -14,13 +14,17 @@ from django.core.mail.backends.base import BaseEmailBackend
 from robust_email.backend import RobustSMTPEmailBackend
 from robust_email.outbox import enqueue
 from robust_email.outbox.dispatch import run_batch
-from robust_email.outbox.models import OutboxMessage, SubmissionAttempt
+from robust_email.outbox.models import OutboxMessage, Priority, SubmissionAttempt
 from robust_email.outbox.replay import stored_message
+from robust_email.smtp.lane import Lane
 from robust_email.testing import At, Fault, Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_django import Settings
 
+    from robust_email.smtp import Submission
     from robust_email.testing import ScriptedServer
 
 pytestmark = pytest.mark.parametrize("outbox_url", ["sqlite"], indirect=True)
@@ -47,6 +51,18 @@ class Hooked(RobustSMTPEmailBackend):
 
     def _send(self, email_message: Any) -> bool:  # noqa: ANN401 - Django's
         return super()._send(email_message)
+
+
+class Resending(RobustSMTPEmailBackend):
+    """A subclass that puts its own before the call."""
+
+    def send_messages(self, email_messages: Any) -> int:  # noqa: ANN401 - Django's
+        """Do as ours."""
+        return super().send_messages(list(email_messages))
+
+
+class Plain(RobustSMTPEmailBackend):
+    """A subclass that overrides nothing of what the pool passes by."""
 
 
 class HttpError(OSError):
@@ -180,3 +196,36 @@ def test_a_subclass_with_hooks_keeps_its_report(outbox_url: str, relay: Scripted
         ("cc@example.net",),
     ]
     assert relay.accepted[0].data == relay.accepted[1].data == bytes(row.content or b"")
+
+
+def route(submission: Submission) -> str | None:
+    """Route what a row's kind and priority are to become."""
+    return "second" if submission.kind == "newsletter" or submission.lane is Lane.PRIORITY else None
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({"kind": "newsletter"}, "second"), ({"priority": Priority.HIGH}, "second"), ({}, "first")],
+    ids=["kind", "priority", "neither"],
+)
+@pytest.mark.parametrize("backend", ["Hooked", "Resending", "Plain"])
+def test_a_subclass_has_kind_and_lane(  # noqa: PLR0917 - pytest passes by name
+    outbox_url: str,
+    relay: ScriptedServer,
+    smtp_faults: Callable[..., ScriptedServer],
+    settings: Settings,
+    options: dict[str, Any],
+    name: str,
+    backend: str,
+) -> None:
+    """Whatever it overrides, limits, lanes and routes are the same as for a backend that overrides nothing."""
+    second = smtp_faults()
+    settings.EMAIL_RELAYS = [{}, {"name": "second", "host": second.host, "port": second.port}]
+    settings.EMAIL_RELAY_ROUTER = route
+    settings.EMAIL_LANE = "normal" if options else "priority"  # the mailer's, which gives way to the row's
+    settings.EMAIL_OUTBOX_BACKEND = f"{HERE}.{backend}"
+    row = enqueue(message(), **options)
+    run_batch()
+    servers = {"first": relay, "second": second}
+    assert [each for each, server in servers.items() if server.accepted] == [name]
+    assert servers[name].accepted[0].data == bytes(row.content or b"")

@@ -116,6 +116,8 @@ def _through_any(
         try:
             _envelope(claim, row)
             message = stored_message(content_of(row), row.reverse_path, recipients)
+            # A backend of our kind, with methods of the project's own, keeps limits and lanes by these.
+            vars(message).update(smtp_kind=row.kind, smtp_lane=_LANES[row.priority])
         except (ValueError, ContentMissing) as exc:
             yield Finished(row, None, f"it cannot be submitted: {exc}")
             continue
