@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -245,8 +246,8 @@ def test_a_hook_that_raises_stops_what_has_not_left_and_nothing_else(transport: 
         assert client.submit(envelope(), mail(9)).all_accepted, "the client stays usable"
 
 
-def test_the_hook_is_heard_even_when_the_session_dies_meanwhile() -> None:
-    """The hook refused the second half of a window and the session died under the first: the error still comes out."""
+def test_the_hook_is_heard_after_a_session_that_died() -> None:
+    """A session died under a window and the hook refuses the next one: the error comes out, and no verdict is lost."""
 
     def before_final(mails: Sequence[Submission]) -> None:
         if any(each.key == 5 for each in mails):
@@ -260,6 +261,34 @@ def test_the_hook_is_heard_even_when_the_session_dies_meanwhile() -> None:
                 reports.append(report)
         assert [words(report)["ann"] for report in reports] == ["accepted"] * 3 + ["in-doubt"]
         assert audit(reports, server.accepted) == []
+
+
+def hook_sizes(seconds: float) -> list[int]:
+    """Return with how many mails the hook was called, of 20 in windows of 8; a call takes so long by the clock."""
+    calls: list[int] = []
+    passed = 0.0
+
+    def before_final(mails: Sequence[Submission]) -> None:
+        nonlocal passed
+        passed += seconds
+        calls.append(len(mails))
+
+    with ScriptedServer() as server:
+        client = SubmissionClient(config_for(server), clock=lambda: time.monotonic() + passed)
+        finished = client.submit_many(submissions(20), window=8, before_final=before_final)
+        assert sum(report.all_accepted for _, report in finished) == 20
+        client.close()
+    return calls
+
+
+def test_a_hook_that_takes_long_is_called_for_whole_windows() -> None:
+    """Where writing down takes longer than the relay's answer, it is done once for each window."""
+    assert hook_sizes(seconds=1.0) == [8, 8, 4]
+
+
+def test_a_hook_that_takes_no_time_is_called_by_halves() -> None:
+    """Where the relay's answer is what takes long, half a window is under way while the other is filled again."""
+    assert hook_sizes(seconds=0.0) == [8, 4, 4, 4]
 
 
 def test_large_windows_block_neither_side() -> None:

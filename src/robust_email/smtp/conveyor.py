@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from robust_email.smtp.failure import SessionFailure
 from robust_email.smtp.outcome import Scope
@@ -57,6 +57,12 @@ class _Riding:
     started: float
     session_was_used: bool
     octets: int
+    is_first: bool
+    """Nothing else was under way, so that it had to wait for no other mail."""
+
+
+_SLOW_ANSWER: Final = 4
+"""So many times what the hook takes, and an answer counts as slow."""
 
 
 class Conveyor:
@@ -76,6 +82,9 @@ class Conveyor:
         self._clock = deadline.clock
         self._stopped: Exception | None = None
         self._exhausted = False
+        self._hook_seconds = 0.0
+        self._answer_seconds = 0.0
+        """Of the last call of ``before_final``, and of the last mail that found the server without work."""
 
     def stop(self) -> None:
         """Begin nothing more; what is under way is still answered, by ``run``."""
@@ -111,8 +120,8 @@ class Conveyor:
 
     def _load(self, take: Callable[[], Job | None], put_back: Callable[[Job], None]) -> Iterator[TransactionResult]:
         """Start what fits into the window; whatever the server cannot take at all is answered at once."""
-        if self._before_final is not None and self._riding:
-            return  # one call of before_final serves a whole window, and over a long line a burst takes no longer
+        if self._before_final is not None and len(self._riding) > self._refill_below():
+            return  # one call of before_final serves many
         batch: list[tuple[Job, Prepared, Manner]] = []
         while self._has_room(batch):
             job = take()
@@ -139,6 +148,14 @@ class Conveyor:
             if not manner.overlaps:
                 break
         self._start(batch)
+
+    def _refill_below(self) -> int:
+        """Return with how many under way the window is filled up again, so that the hook is called once for the rest.
+
+        By halves the server is never without work, which counts where its answers are what takes long. Where they come
+        faster than the hook returns, the hook is asked for whole windows.
+        """
+        return self._window // 2 if self._answer_seconds > _SLOW_ANSWER * self._hook_seconds else 0
 
     def _has_room(self, batch: list[tuple[Job, Prepared, Manner]]) -> bool:
         under_way = len(self._riding) + len(batch)
@@ -184,17 +201,20 @@ class Conveyor:
     def _start(self, batch: list[tuple[Job, Prepared, Manner]]) -> None:
         overlapping = [job for job, _, manner in batch if manner.overlaps]
         if overlapping and self._before_final is not None:
+            began = self._clock()
             try:
                 self._before_final(overlapping)
             except Exception as exc:  # noqa: BLE001 - raised again once all under way is answered
                 self._stopped = exc
                 return
+            self._hook_seconds = self._clock() - began
         session = self._session
         for job, prepared, manner in batch:
             hook = _nothing if manner.overlaps else self._hook_for(job)
             transaction = Transaction(prepared, manner, hook)
             now = self._clock()
-            self._riding.append(_Riding(job, transaction, now, session.usage.transactions > 0, len(prepared.content)))
+            used, is_first = session.usage.transactions > 0, not self._riding
+            self._riding.append(_Riding(job, transaction, now, used, len(prepared.content), is_first))
             session.usage.transactions += 1
             session.usage.last_used = now
             transaction.start(self._dialogue)
@@ -209,6 +229,8 @@ class Conveyor:
         transaction, usage = riding.transaction, self._session.usage
         verdicts = tuple(transaction.verdicts(self._dialogue, failure.failure if failure else None))
         usage.last_used = self._clock()
+        if riding.is_first:
+            self._answer_seconds = usage.last_used - riding.started
         if any(verdict.scope in {Scope.SESSION, Scope.CONFIGURATION} for verdict in verdicts):
             self._session.broken = True
         had_accepted = usage.accepted > 0
@@ -221,7 +243,7 @@ class Conveyor:
             job=riding.job,
             paths=transaction.prepared.paths,
             verdicts=verdicts,
-            seconds=self._clock() - riding.started,
+            seconds=usage.last_used - riding.started,
             mishandled=transaction.mishandled,
             session_was_used=riding.session_was_used,
             session_had_accepted=had_accepted,
