@@ -41,6 +41,10 @@ _WRITTEN_LATER: Final = frozenset(
     )
 )
 """Columns of a mail and of a recipient that begin with their default."""
+_OF_RECIPIENT: Final = ("message_id", "position", "address")
+"""Columns of a recipient that do not, in their order."""
+_FEW: Final = 8
+"""Recipients of a mail whose values are spelled out: a table made of arrays costs as much as inserting the mail."""
 _OF_ONE_ATTEMPT: Final = ("message_id", "seconds", "reply", "accepted")
 """Columns in which the attempts of a window differ as a rule; in the others seldom."""
 
@@ -56,15 +60,15 @@ def insert(mails: Sequence[tuple[OutboxMessage, Sequence[str]]], using: str) -> 
     for row, _ in mails:
         row.next_attempt_at = row.send_after
     columns = [[prepare(getattr(row, name), connection) for row, _ in mails] for name, prepare in _given()]
-    alone = len(mails) == 1
-    parameters: list[Any] = [column[0] for column in columns] if alone else columns
-    parameters += [
-        [row.pk for row, addresses in mails for _ in addresses],
-        [position for _, addresses in mails for position in range(len(addresses))],
-        [address for _, addresses in mails for address in addresses],
-    ]
+    recipients = [(row.pk, position, to) for row, addresses in mails for position, to in enumerate(addresses)]
+    if len(mails) == 1 and len(recipients) <= _FEW:
+        statement = _insertion_of_one(len(recipients))
+        parameters = [*(value for (value,) in columns), *(value for to in recipients for value in to)]
+    else:
+        statement = _insertion_of_many(using)
+        parameters = [*columns, *(list(column) for column in zip(*recipients, strict=True))]
     with connection.cursor() as cursor:
-        cursor.execute(_insertion(using, alone=alone), parameters)
+        cursor.execute(statement, parameters)
     for row, _ in mails:
         row._state.adding, row._state.db = False, using  # noqa: SLF001 - as bulk_create() leaves them
 
@@ -105,23 +109,39 @@ def settle(
 
 
 @cache
-def _insertion(using: str, *, alone: bool) -> str:
-    """Return the statement that inserts one mail, or any number of them, with any number of recipients."""
+def _insertion_of_one(recipients: int) -> str:
+    """Return the statement that inserts one mail for so many recipients: no function is called for its rows."""
+    message = ", ".join(_at_first(field, "%s") for field in _columns(OutboxMessage))
+    to = f"({', '.join(_of_recipient(field, '%s') for field in _columns(OutboxRecipient))})"
+    return _insertion(f"VALUES ({message})", f"VALUES {', '.join([to] * recipients)}")
+
+
+@cache
+def _insertion_of_many(using: str) -> str:
+    """Return the statement that inserts any number of mails for any number of recipients."""
     messages, recipients = _columns(OutboxMessage), _columns(OutboxRecipient)
-    if alone:
-        source = f"VALUES ({', '.join(_at_first(field, '%s') for field in messages)})"
-    else:
-        given = [field for field in messages if field.attname in dict(_given())]
-        arrays = ", ".join(f"%s::{_type(field, using)}[]" for field in given)
-        values = ", ".join(_at_first(field, f'"{field.column}"') for field in messages)
-        source = f"SELECT {values} FROM unnest({arrays}) AS given ({_named(given)})"  # noqa: S608 - names of our own
-    own = ("message_id", "position", "address")
+    given = [field for field in messages if field.attname in dict(_given())]
+    to = [field for field in recipients if field.attname in _OF_RECIPIENT]
+    return _insertion(
+        _from_arrays([_at_first(field, f'"{field.column}"') for field in messages], given, using),
+        _from_arrays([_of_recipient(field, f'"{field.column}"') for field in recipients], to, using),
+    )
+
+
+def _insertion(messages: str, recipients: str) -> str:
     return f"""
-        WITH messages AS (INSERT INTO "{_MESSAGES}" ({_named(messages)}) {source})
-        INSERT INTO "{_RECIPIENTS}" ({_named(recipients)})
-        SELECT {", ".join(field.attname if field.attname in own else _default(field) for field in recipients)}
-        FROM unnest(%s::uuid[], %s::integer[], %s::text[]) AS given ({", ".join(own)})
-    """  # noqa: S608 - the same
+        WITH messages AS (INSERT INTO "{_MESSAGES}" ({_named(_columns(OutboxMessage))}) {messages})
+        INSERT INTO "{_RECIPIENTS}" ({_named(_columns(OutboxRecipient))}) {recipients}
+    """
+
+
+def _from_arrays(values: Iterable[str], given: Sequence[Field[Any, Any]], using: str) -> str:
+    arrays = ", ".join(f"%s::{_type(field, using)}[]" for field in given)
+    return f"SELECT {', '.join(values)} FROM unnest({arrays}) AS given ({_named(given)})"  # noqa: S608 - the same
+
+
+def _of_recipient(field: Field[Any, Any], given: str) -> str:
+    return given if field.attname in _OF_RECIPIENT else _default(field)
 
 
 def _at_first(field: Field[Any, Any], given: str) -> str:
