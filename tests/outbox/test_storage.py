@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import pytest
+import time_machine
 from django.core.mail import EmailMessage
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connections, transaction
 
 from robust_email.outbox import enqueue
 from robust_email.outbox.database import database
-from robust_email.outbox.identifiers import made_at
 from robust_email.outbox.models import OutboxMessage
 from robust_email.outbox.services.tidying import remove_forgotten_files
 from robust_email.outbox.storage import content_of
+from tests.outbox.databases import ToActive, make_database, url_of_sqlite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,14 +36,6 @@ def folder(tmp_path: Path, settings: Settings) -> Path:
     }
     settings.EMAIL_OUTBOX_STORAGE, settings.EMAIL_OUTBOX_STORAGE_THRESHOLD = "mail", 1
     return location
-
-
-def make_older(file: Path, folder: Path) -> None:
-    """Give a file the place and name that it would have had three days ago."""
-    old = UUID(int=UUID(file.stem).int - (3 * 86_400_000 << 80))
-    new = folder / "outbox" / str(made_at(old).date()) / f"{old}.eml"
-    new.parent.mkdir()
-    file.rename(new)
 
 
 def in_three_days() -> datetime:
@@ -75,7 +67,9 @@ def test_a_rollback_leaves_no_file_for_ever(outbox_url: str, folder: Path) -> No
     rolled_back()
     assert "left over" not in purge()
     [file] = files(folder)
-    make_older(file, folder)
+    file.unlink()
+    with time_machine.travel(datetime.now(UTC) - timedelta(days=3)):
+        rolled_back()
     assert "left over         1 would be removed" in purge("--dry-run")
     assert len(files(folder)) == 1
     assert "left over         1 removed" in purge()
@@ -106,6 +100,38 @@ def test_a_name_that_the_storage_changed_is_known(outbox_url: str, folder: Path)
     rolled_back()
     assert remove_forgotten_files(clock=in_three_days) == 1
     assert content_of(OutboxMessage.objects.get(pk=row.pk))
+
+
+def test_what_another_project_wrote_stays(outbox_url: str, folder: Path, settings: Settings) -> None:
+    """It shares the folder and has its own secret: its files are not ours, until its secret is one of our former."""
+    ours, settings.SECRET_KEY = settings.SECRET_KEY, "the other's"
+    rolled_back()
+    settings.SECRET_KEY = ours
+    rolled_back()
+    assert remove_forgotten_files(clock=in_three_days) == 1
+    assert remove_forgotten_files(clock=in_three_days) == 0
+    assert len(files(folder)) == 1
+    settings.SECRET_KEY_FALLBACKS = ["the other's"]
+    assert remove_forgotten_files(clock=in_three_days) == 1
+
+
+def test_what_another_database_names_stays(
+    outbox_url: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One project with a database for each customer may keep all their bodies in one folder."""
+    other = make_database("outbox_other", url_of_sqlite(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(ToActive, "alias", other)
+        row = enqueue(EmailMessage("hi", "there", "shop@example.org", ["ann@example.net"]))
+    assert remove_forgotten_files(clock=in_three_days) == 0
+    assert files(folder) == [folder / row.content_name]
+    with monkeypatch.context() as patch:
+        patch.setattr(ToActive, "alias", other)
+        OutboxMessage.objects.all().delete()
+        assert remove_forgotten_files(clock=in_three_days) == 1
+    connections[other].close()
+    del connections[other]
+    del connections.databases[other]
 
 
 def test_without_files_there_is_nothing_to_do(outbox_url: str, settings: Settings) -> None:

@@ -4,22 +4,28 @@ A file is written before its row is committed and removed after the row let go o
 never a row without its octets; ``services.tidying`` removes those. The octets are what was rendered at the enqueue,
 and are never serialised again.
 
-``outbox/`` in that storage is this outbox's own: a folder for each day, since a storage lists a folder as a whole.
+``outbox/`` in that storage has a folder for each day, since a storage lists a folder as a whole. Several outboxes may
+share it: a file's name is signed with ``SECRET_KEY`` for the database that holds its row, and who finds a file that
+no row names can tell whether it was his.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
+from django.core.signing import BadSignature, Signer
+from django.db import connections
 
 from robust_email.outbox.conf import outbox_settings
+from robust_email.outbox.database import database
 from robust_email.outbox.identifiers import made_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from uuid import UUID
 
     from django.core.files.storage import Storage
 
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
 
 
 FOLDER: Final = "outbox"
+_FILE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([\w-]{43})[^/]*\.eml$", re.ASCII)
+"""A storage may put something of its own before the extension, where a name is taken."""
 
 
 class ContentMissing(Exception):
@@ -94,8 +102,32 @@ def _listed(folder: str) -> tuple[list[str], list[str]]:
     return folders, files
 
 
+def own_key(name: str) -> UUID | None:
+    """Return the key of the row that this outbox wrote a file for; None for a file that it has not written.
+
+    Also None where the database was renamed meanwhile, or the ``SECRET_KEY`` of then is not among the fallbacks: better
+    that a file is left over than that one of another outbox goes.
+    """
+    found = _FILE.search(name)
+    if found is None:
+        return None
+    try:
+        _signer().unsign(f"{_signed(found[1])}:{found[2]}")
+    except BadSignature:
+        return None
+    return UUID(found[1])
+
+
 def _name(pk: UUID) -> str:
-    return f"{FOLDER}/{made_at(pk).date()}/{pk}.eml"
+    return f"{FOLDER}/{made_at(pk).date()}/{pk}-{_signer().signature(_signed(str(pk)))}.eml"
+
+
+def _signed(pk: str) -> str:
+    return f"{pk} {connections[database()].settings_dict['NAME']}"
+
+
+def _signer() -> Signer:
+    return Signer(salt="robust_email.outbox.storage", algorithm="sha256")
 
 
 def _storage() -> Storage:

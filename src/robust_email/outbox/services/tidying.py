@@ -1,14 +1,13 @@
 """Files that no row names: their transaction was rolled back, or their removal failed. Nobody else comes back to them.
 
-A file's name is its row's key, so whether a row names it is asked by primary key, a chunk at a time.
+A file's name has its row's key in it, so whether a row names it is asked by primary key, a chunk at a time. What
+another outbox wrote into the same folder is known by its name, and stays.
 """
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from robust_email.outbox import storage
 from robust_email.outbox.database import CHUNK, database
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 AGE: Final = timedelta(days=1)
 """Of a file, before it counts as forgotten: its transaction may still be open."""
-_FILE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})[^/]*\.eml$")
-"""A storage may put something of its own before the extension, where a name is taken."""
 
 
 def _now() -> datetime:
@@ -29,13 +26,17 @@ def _now() -> datetime:
 
 
 def remove_forgotten_files(*, dry_run: bool = False, clock: Callable[[], datetime] = _now) -> int:
-    """Remove the files in the outbox's folder that are a day old and that no row names; returns how many.
+    """Remove this outbox's files that are a day old and that no row names; returns how many.
 
     Reads the names of one day at a time.
     """
     total, latest = 0, clock() - AGE
     for day in storage.days():
-        old = [name for name in storage.files_of(day) if (key := _key(name)) is not None and made_at(key) < latest]
+        old = [
+            name
+            for name in storage.files_of(day)
+            if (key := storage.own_key(name)) is not None and made_at(key) < latest
+        ]
         for begin in range(0, len(old), CHUNK):
             forgotten = list(_forgotten(old[begin : begin + CHUNK]))
             total += len(forgotten)
@@ -46,14 +47,8 @@ def remove_forgotten_files(*, dry_run: bool = False, clock: Callable[[], datetim
     return total
 
 
-def _key(name: str) -> UUID | None:
-    """Return the key of the row that a file was written for; None for one that is not ours."""
-    found = _FILE.search(name)
-    return UUID(found[1]) if found is not None else None
-
-
 def _forgotten(names: Sequence[str]) -> Iterator[str]:
-    keys = [key for name in names if (key := _key(name)) is not None]
+    keys = [key for name in names if (key := storage.own_key(name)) is not None]
     rows = OutboxMessage.objects.using(database()).filter(pk__in=keys)
     named = set(rows.values_list("content_name", flat=True))
     return (name for name in names if name not in named)
