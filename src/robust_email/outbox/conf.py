@@ -174,8 +174,8 @@ class OutboxSettings:
         Meaning(
             values.text,
             "alias",
-            "The Django storage for large bodies, in its folder outbox/; none: all in the row. Outboxes may share it that "
-            "differ in SECRET_KEY or in their database's name.",
+            "The Django storage for large bodies, in its folder outbox/; none: all in the row. Outboxes may share it "
+            "that differ in SECRET_KEY or in their database's name.",
         ),
     ] = None
     storage_threshold: Annotated[int, Meaning(values.whole(1), "octets", "From which a body goes to the storage.")] = (
