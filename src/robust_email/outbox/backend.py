@@ -11,20 +11,16 @@ A message may carry ``outbox_options``, a dictionary of ``outbox.enqueue``'s key
 
 from __future__ import annotations
 
-from collections.abc import Sized
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import Error as DbError
-from django.db import connections, transaction
 
 from robust_email import _compat, conf
-from robust_email.outbox import postgresql
 from robust_email.outbox.conf import names_a_backend
 from robust_email.outbox.database import database, logger
 from robust_email.outbox.relays import Relay, relay_of
-from robust_email.outbox.services.enqueueing import Wishes, enqueue_messages
+from robust_email.outbox.services.enqueueing import Wishes, all_or_none, enqueue_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -74,19 +70,13 @@ class OutboxEmailBackend(BaseEmailBackend):
         """
         using = database()
         try:
-            with nullcontext() if self._is_one_statement(email_messages, using) else transaction.atomic(using=using):
+            with all_or_none(email_messages, using):
                 return sum(1 for _ in self._enqueued(email_messages))
         except DbError:
             if not self.fail_silently:
                 raise
             logger.exception("Mail could not be written into the outbox")
             return 0
-
-    @staticmethod
-    def _is_one_statement(messages: Iterable[EmailMessage], using: str) -> bool:
-        """Tell whether it is all or nothing by itself. In the caller's transaction an error must be undone alone."""
-        alone = isinstance(messages, Sized) and len(messages) == 1
-        return alone and postgresql.is_in_use(using) and not connections[using].in_atomic_block
 
     def _enqueued(self, messages: Iterable[EmailMessage]) -> Iterator[None]:
         taken: list[EmailMessage] = []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sized
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -77,21 +79,28 @@ def enqueue_message(message: EmailMessage, wishes: Wishes) -> OutboxMessage:
     if wishes.dedupe_key is not None:
         return _enqueue_once(message, wishes, wishes.dedupe_key, using)
     prepared = _prepare(message, wishes)
-    if wishes.supersede_key is None and postgresql.is_in_use(using):
-        _insert([prepared], using)  # one statement, and so all or nothing
-    else:
-        with transaction.atomic(using=using, savepoint=False):
-            _insert([prepared], using)
-            _supersede(wishes.supersede_key, prepared.row, using)
+    is_one_statement = wishes.supersede_key is None and postgresql.is_in_use(using)
+    with nullcontext() if is_one_statement else transaction.atomic(using=using, savepoint=False):
+        _insert([prepared], using)
+        _supersede(wishes.supersede_key, prepared.row, using)
     _announce([prepared.row], using)
     return prepared.row
 
 
-def enqueue_messages(messages: Iterable[tuple[EmailMessage, Wishes]]) -> Iterator[OutboxMessage]:
-    """Write many, a hundred at once; a mail with keys of its own is written by itself.
+def all_or_none(messages: Iterable[EmailMessage], using: str) -> AbstractContextManager[None]:
+    """Begin what ``enqueue_messages`` needs: a transaction, or a savepoint in the caller's.
 
-    Runs in the caller's transaction, which it must have: half of a list is nobody's wish.
+    One mail on PostgreSQL is one statement and needs neither; but in the caller's transaction its error must be undone
+    alone.
     """
+    is_one_statement = isinstance(messages, Sized) and len(messages) == 1 and postgresql.is_in_use(using)
+    if is_one_statement and not connections[using].in_atomic_block:
+        return nullcontext()
+    return transaction.atomic(using=using)
+
+
+def enqueue_messages(messages: Iterable[tuple[EmailMessage, Wishes]]) -> Iterator[OutboxMessage]:
+    """Write many, a hundred at once, inside ``all_or_none``; a mail with keys of its own is written by itself."""
     using = database()
     keyed = itertools.groupby(messages, key=lambda pair: bool(pair[1].dedupe_key or pair[1].supersede_key))
     for alone, pairs in keyed:
