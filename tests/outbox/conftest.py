@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connections
 
+from robust_email.outbox import wakeup
 from tests.outbox import databases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from celery import Celery
     from pytest_django import DjangoDbBlocker, Settings
 
     from robust_email.testing import ScriptedServer
@@ -73,3 +76,17 @@ def relay(outbox_url: str, smtp_server: ScriptedServer, settings: Settings) -> S
     settings.EMAIL_CONNECTION_RETRY_ATTEMPTS = 1
     settings.EMAIL_TIMEOUT = 5
     return smtp_server
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def broker(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Celery]:
+    """Give a Celery application on each broker, with a queue of its own, as the process that enqueues has it."""
+    from tests.outbox.celery_processes import application, queue_call
+
+    app = application(request.getfixturevalue(f"{request.param}_url"))
+    app.conf.task_default_queue = f"outbox-{secrets.token_hex(6)}"
+    settings.EMAIL_OUTBOX_WAKEUP = "celery"
+    wakeup.publisher.forget()
+    yield app
+    queue_call(app, "queue_delete")
+    app.close()

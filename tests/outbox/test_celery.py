@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-import signal
 import socket
 import statistics
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from amqp.exceptions import ChannelError
-from celery import Celery
 from django.core.mail import send_mail
 from django.db import connections, transaction
 
@@ -25,71 +16,17 @@ from robust_email.outbox import wakeup
 from robust_email.outbox.database import database
 from robust_email.outbox.models import OutboxMessage
 from robust_email.testing import At, Fault, Reply, Stall
-from tests.outbox.processes import ROOT, environment
+from tests.outbox.celery_processes import application, celery_worker, kill, queue_call, queued_tasks
 from tests.outbox.test_killed import enqueue, judge, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_django import Settings
+    from celery import Celery
 
     from robust_email.testing import ScriptedServer
 
 pytestmark = pytest.mark.parametrize("outbox_url", ["postgres"], indirect=True)
-
-
-def application(url: str) -> Celery:
-    """Make the application that all threads of this process find, as Celery does for the first of a Django project."""
-    app = Celery("outbox-tests", broker=url)
-    app.set_default()
-    return app
-
-
-@pytest.fixture(params=["redis", "rabbitmq"])
-def broker(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Celery]:
-    """Give a Celery application on each broker, with a queue of its own, as the process that enqueues has it."""
-    url = request.getfixturevalue(f"{request.param}_url")
-    app = application(url)
-    app.conf.task_default_queue = f"outbox-{secrets.token_hex(6)}"
-    settings.EMAIL_OUTBOX_WAKEUP = "celery"
-    wakeup.publisher.forget()
-    yield app
-    queue_call(app, "queue_delete")
-    app.close()
-
-
-@contextmanager
-def celery_worker(
-    app: Celery, url: str, relay: ScriptedServer, folder: Path, *arguments: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker with a beat inside; it and its children are killed when the block is left."""
-    given = {
-        "broker": app.conf.broker_url,
-        "queue": app.conf.task_default_queue,
-        "beat": str(folder / secrets.token_hex(4)),
-    }
-    env = environment(url, relay) | {"OUTBOX_TEST_CELERY": json.dumps(given)}
-    name = f"{secrets.token_hex(4)}@%h"  # RabbitMQ is shared, and lets a name be used once
-    command = [sys.executable, "-m", "celery", "-A", "tests.outbox.celery_worker", "worker", "-l", "INFO", "-n", name]
-    log = folder / f"{secrets.token_hex(4)}.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [*command, *arguments], cwd=ROOT, env=env, stdout=output, stderr=output, start_new_session=True
-        )
-    try:
-        yield process
-    except BaseException as exc:
-        exc.add_note(log.read_text()[-3_000:])
-        raise
-    finally:
-        kill(process)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the worker and the children of its session, which is its alone."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def all_ended() -> bool:
@@ -156,20 +93,6 @@ def test_a_wiped_broker_forgets_no_mail(outbox_url: str, relay: ScriptedServer, 
     with celery_worker(broker, outbox_url, relay, tmp_path, "-B", "-c", "1") as process:
         until(all_ended, process)
     assert judge(relay, 5) == (0, 0)
-
-
-def queued_tasks(app: Celery) -> int:
-    """Return how many tasks the queue holds; it is not there before the first, which is told from a thread."""
-    try:
-        return int(queue_call(app, "queue_declare", passive=True).message_count)
-    except ChannelError:
-        return 0
-
-
-def queue_call(app: Celery, method: str, **options: bool) -> Any:  # noqa: ANN401 - what the broker answers
-    """Do something to the application's queue at the broker."""
-    with app.connection_for_write() as connection, connection.channel() as channel:
-        return getattr(channel, method)(app.conf.task_default_queue, **options)
 
 
 @pytest.mark.slow
