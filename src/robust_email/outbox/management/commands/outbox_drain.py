@@ -56,14 +56,18 @@ class Command(BaseCommand):
             on_batch=self._tell,
             on_sweep=self._tell_swept,
         )
-        self._total = 0
-        self._due = selectors.health().due if self._shows_bar() else 0
+        self._total = self._due = 0
+        self._in_bar = False
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: drain.stop())
         try:
+            if self._shows_bar() and (due := selectors.health().due):
+                self._due = due
+                self._draw()
             tally = drain.run()
         except DbError as exc:
+            self._leave_bar()
             raise CommandError(f"The outbox's database is away: {exc}") from exc
         self._finish(tally)
 
@@ -75,10 +79,21 @@ class Command(BaseCommand):
         if self._json:
             self._line("batch", **_plain(tally))
         elif self._shows_bar():
-            share = min(1.0, self._total / max(self._due, self._total, 1))
-            bar = "#" * round(share * BAR)
-            self.stdout.write(f"\r[{bar:<{BAR}}] {self._total} of {max(self._due, self._total)}", ending="")
-            self.stdout.flush()
+            self._draw()
+
+    def _draw(self) -> None:
+        of = max(self._due, self._total)
+        bar = "#" * (BAR * self._total // of)
+        # The cursor goes back: a warning in the log, which goes to the same terminal, then begins where a line does.
+        self.stdout.write(f"[{bar:<{BAR}}] {self._total} of {of}", ending="\r")
+        self.stdout.flush()
+        self._in_bar = True
+
+    def _leave_bar(self) -> None:
+        """Begin a new line, so that nothing is said behind the bar."""
+        if self._in_bar:
+            self.stdout.write("")
+            self._in_bar = False
 
     def _tell_swept(self, swept: Swept) -> None:
         if self._json and swept.total:
@@ -88,8 +103,7 @@ class Command(BaseCommand):
         if self._json:
             self._line("end", **_plain(tally))
             return
-        if self._shows_bar() and self._total:
-            self.stdout.write("")
+        self._leave_bar()
         words = ", ".join(f"{count} {state}" for state, count in sorted(_plain(tally)["states"].items()))
         self.stdout.write(f"{tally.claimed} mails taken: {words or 'nothing was due'}.")
 
