@@ -35,6 +35,17 @@ def database_alias(request: pytest.FixtureRequest, tmp_path: Path, django_db_blo
         yield alias
 
 
+@pytest.fixture(params=["redis", "postgres"])
+def shared_store(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """Give the URL of a store that processes share, empty."""
+    if request.param == "redis":
+        yield request.getfixturevalue("redis_url")
+    else:
+        url = url_of(request.param, tmp_path, request)
+        with django_db_blocker.unblock(), migrated(url):
+            yield url
+
+
 @pytest.fixture(params=["memory", "redis", *DATABASES])
 def store(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Store]:
     """Give each kind of store, empty."""

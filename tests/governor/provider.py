@@ -29,6 +29,8 @@ class Account:
     accepted: list[tuple[float, str]] = field(default_factory=list)
     """When, and the Message-ID."""
     connected: list[float] = field(default_factory=list)
+    begun: int = 0
+    """Transactions that came as far as DATA."""
     too_many_connections: int = 0
     too_many_messages: int = 0
     logins: list[float] = field(default_factory=list)
@@ -83,7 +85,6 @@ class Provider:
         self._password = password
         self._open = set[asyncio.StreamWriter]()
         self._mails: list[float] = []
-        self._begun = 0
         self._locked_until = self._storm_until = 0.0
         self._first_seen: dict[bytes, float] = {}
         self._loop = asyncio.new_event_loop()
@@ -190,8 +191,8 @@ class Provider:
         if verb == b"RCPT":
             return self._recipient(line)
         if verb == b"DATA":
-            self._begun += 1
-            turn, rest = divmod(self._begun, self._rules.dies or self._begun + 1)
+            self.account.begun += 1
+            turn, rest = divmod(self.account.begun, self._rules.dies or self.account.begun + 1)
             writer.write(b"354 go\r\n")
             if rest == 0 and turn % 2:
                 raise ConnectionResetError

@@ -13,30 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.governor.crowd import begin, results, workers
-from tests.governor.databases import migrated
 from tests.governor.provider import Provider, Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pytest_django import DjangoDbBlocker
-
     from tests.governor.provider import Account
 
 WORKERS = 4
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(params=["redis", "postgres"])
-def shared_store(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """Give the URL of a store that processes share, empty."""
-    if request.param == "redis":
-        yield request.getfixturevalue("redis_url")
-    else:
-        url = request.getfixturevalue("postgres_url")
-        with django_db_blocker.unblock(), migrated(url):
-            yield url
 
 
 def served(provider: Provider, store: str, count: int = WORKERS, **task: Any) -> Account:  # noqa: ANN401 - a task's

@@ -19,6 +19,7 @@ from robust_email.smtp import (
     OpeningRetry,
     PoolLimits,
     SmtpConfig,
+    SMTPConnectionError,
     SubmissionClient,
     Timeouts,
 )
@@ -53,7 +54,8 @@ def client_for(task: dict[str, Any]) -> SubmissionClient:
         processes=task.get("processes", 4),
     )
     store = store_at(task["store"], task.get("timeout", 5.0))
-    return SubmissionClient(config, governor=SharedGovernor(config.endpoint, f"{config.endpoint}:ann", limits, store))
+    endpoint = task.get("endpoint", config.endpoint)  # one relay for all, though somebody's way there be another
+    return SubmissionClient(config, governor=SharedGovernor(endpoint, f"{endpoint}:ann", limits, store))
 
 
 def store_at(url: str, timeout: float) -> Store:
@@ -91,6 +93,21 @@ def send(client: SubmissionClient | RelayGroup, name: str, lane: Lane, patience:
     say(json.dumps([name, lane.name, asked, time.monotonic(), verdict.disposition.value, tries]))
 
 
+def hold(client: SubmissionClient, patience: float) -> None:
+    """Hold a session until told otherwise, asking for it again whenever it was held back."""
+    asked = time.monotonic()
+    while True:
+        try:
+            with client.lease():
+                say("held")
+                sys.stdin.readline()
+                return
+        except SMTPConnectionError:
+            if time.monotonic() - asked > patience:
+                raise
+            time.sleep(0.1)
+
+
 def say(text: str) -> None:
     """Tell the test."""
     sys.stdout.write(text + "\n")
@@ -105,9 +122,7 @@ def main() -> None:
         return
     client = client_for(task)
     if task["task"] == "hold":
-        with client.lease():
-            say("held")
-            sys.stdin.readline()
+        hold(client, task.get("patience", 0.0))
         return
     send_all(task, client)
 
