@@ -178,7 +178,7 @@ def test_while_the_database_is_away_nothing_is_handed_over(relay: ScriptedServer
     assert OutboxRecipient.objects.filter(standing="pending").count() == 2
     for row in claim.recipients.values():
         for to in row:
-            to.standing = "pending"
+            to.standing = OutboxRecipient.Standing.PENDING
     away[:] = [True, False]
     with connection.execute_wrapper(unreachable):
         left, ended = withhold(claim, lambda: False)
