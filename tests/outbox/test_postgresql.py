@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from robust_email import outbox
 from robust_email.outbox import postgresql
+from robust_email.outbox.backend import OutboxEmailBackend
 from robust_email.outbox.database import database
 from robust_email.outbox.dispatch import run_batch
 from robust_email.outbox.models import OutboxMessage, OutboxRecipient, SubmissionAttempt
@@ -66,9 +67,9 @@ def everything() -> tuple[list[dict[str | None, Any]], ...]:
 
 
 def mails() -> Iterator[EmailMessage]:
-    """Give three, with one, two and two recipients."""
-    for number in range(3):
-        to = [f"ann{number}@example.org", f"bob{number}@example.org"][: number + 1]
+    """Give three, with one, two, and more recipients than are spelled out one by one."""
+    for number, recipients in enumerate((1, 2, 9)):
+        to = [f"ann{number}.{each}@example.org" for each in range(recipients)]
         yield EmailMessage(f"Nr {number} \u2713", "Hällo\n", "shop@example.org", to)
 
 
@@ -79,13 +80,19 @@ def scrub(request: pytest.FixtureRequest, settings: Settings) -> str:
     return str(request.param)
 
 
-def test_both_ways_leave_the_same_rows(relay: ScriptedServer, scrub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
+def test_both_ways_leave_the_same_rows(
+    relay: ScriptedServer, scrub: str, monkeypatch: pytest.MonkeyPatch, *, together: bool
+) -> None:
     """Written and settled by one statement or by the ORM, the three tables hold the same, bodies removed or not."""
     found = []
     for at_once in (True, False):
         monkeypatch.setattr(postgresql, "is_in_use", lambda _using, answer=at_once: answer)
-        for message in mails():
-            outbox.enqueue(message, sensitive="1" in message.subject, kind="greeting")
+        messages = list(mails())
+        for message in messages:
+            vars(message)["outbox_options"] = {"sensitive": "1" in message.subject, "kind": "greeting"}
+        for several in [messages] if together else [[message] for message in messages]:
+            assert OutboxEmailBackend().send_messages(several) == len(several)
         written = everything()
         assert run_batch().states == {State.ACCEPTED: 3}
         assert [row.content is None for row in OutboxMessage.objects.order_by("pk")] == [
