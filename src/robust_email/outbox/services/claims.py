@@ -50,7 +50,6 @@ class Recipient:
     message_id: UUID
     address: str
     standing: Standing
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from robust_email.outbox.identifiers import made_at
 from robust_email.outbox.models import OutboxMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
 
 AGE: Final = timedelta(days=1)
 """Of a file, before it counts as forgotten: its transaction may still be open."""
@@ -32,13 +33,10 @@ def remove_forgotten_files(*, dry_run: bool = False, clock: Callable[[], datetim
     """
     total, latest = 0, clock() - AGE
     for day in storage.days():
-        old = [
-            name
-            for name in storage.files_of(day)
-            if (key := storage.own_key(name)) is not None and made_at(key) < latest
-        ]
+        own = [(name, key) for name in storage.files_of(day) if (key := storage.own_key(name)) is not None]
+        old = [(name, key) for name, key in own if made_at(key) < latest]
         for begin in range(0, len(old), CHUNK):
-            forgotten = list(_forgotten(old[begin : begin + CHUNK]))
+            forgotten = _forgotten(old[begin : begin + CHUNK])
             total += len(forgotten)
             if not dry_run:
                 storage.remove_files(forgotten)
@@ -47,8 +45,7 @@ def remove_forgotten_files(*, dry_run: bool = False, clock: Callable[[], datetim
     return total
 
 
-def _forgotten(names: Sequence[str]) -> Iterator[str]:
-    keys = [key for name in names if (key := storage.own_key(name)) is not None]
-    rows = OutboxMessage.objects.using(database()).filter(pk__in=keys)
+def _forgotten(files: Sequence[tuple[str, UUID]]) -> list[str]:
+    rows = OutboxMessage.objects.using(database()).filter(pk__in=[key for _, key in files])
     named = set(rows.values_list("content_name", flat=True))
-    return (name for name in names if name not in named)
+    return [name for name, _ in files if name not in named]

@@ -16,7 +16,7 @@ from robust_email.outbox.states import LEASED, State, after
 from robust_email.outbox.verdicts import Standing, ending, is_open
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from robust_email.outbox.services.claims import Claim, Recipient
@@ -31,8 +31,8 @@ def withhold(claim: Claim, give_up: Callable[[], bool]) -> tuple[Claim, list[Set
     reasons = _kept_back(claim)
     if not reasons:
         return claim, []
-    for to, reason in reasons.items():
-        to.standing, to.reason = Standing.REFUSED, reason[:TEXT_LENGTH]
+    for to in reasons:
+        to.standing = Standing.REFUSED
     concerned = {to.message_id for to in reasons}
     over = [row for row in claim.rows if row.pk in concerned and not _is_anybody_left(claim, row)]
     using = database()
@@ -48,7 +48,7 @@ def _write(claim: Claim, over: Sequence[OutboxMessage], reasons: dict[Recipient,
         now = database_now(using)
         ended = [done for row in over if (done := _end(claim, row, reasons, now, using)) is not None]
         lost = {row.pk for row in over} - {done.row.pk for done in ended}
-        _refuse([to for to in reasons if to.message_id not in lost], now, using)
+        _refuse({to: reason for to, reason in reasons.items() if to.message_id not in lost}, now, using)
     return ended
 
 
@@ -87,10 +87,10 @@ def _end(claim: Claim, row: OutboxMessage, reasons: dict[Recipient, str], now: d
     return Settled(row, None, state, None) if held.update(**changes) else None
 
 
-def _refuse(recipients: Iterable[Recipient], now: datetime, using: str) -> None:
+def _refuse(reasons: dict[Recipient, str], now: datetime, using: str) -> None:
     by_reason: dict[str, list[int]] = defaultdict(list)
-    for to in recipients:
-        by_reason[to.reason].append(to.pk)
+    for to, reason in reasons.items():
+        by_reason[reason[:TEXT_LENGTH]].append(to.pk)
     for reason, pks in by_reason.items():
         OutboxRecipient.objects.using(using).filter(pk__in=pks).update(
             standing=Standing.REFUSED, code=None, enhanced_code="", reason=reason, settled_at=now
