@@ -37,12 +37,11 @@ _WRITTEN_LATER: Final = frozenset(
     (
         *("state", "reason", "waits_for_relay", "attempts", "retries", "doubts", "lost_leases"),
         *("lease_token", "lease_owner", "lease_until", "finished_at"),
-        *("standing", "code", "enhanced_code", "settled_at"),
     )
 )
-"""Columns of a mail and of a recipient that begin with their default."""
+"""Columns of a mail that begin with their default."""
 _OF_RECIPIENT: Final = ("message_id", "position", "address")
-"""Columns of a recipient that do not, in their order."""
+"""Columns of a recipient that do not, in their order; all others do."""
 _FEW: Final = 8
 """Recipients of a mail whose values are spelled out: a table made of arrays costs as much as inserting the mail."""
 _OF_ONE_ATTEMPT: Final = ("message_id", "seconds", "reply", "accepted")
@@ -137,7 +136,7 @@ def _insertion(messages: str, recipients: str) -> str:
 
 def _from_arrays(values: Iterable[str], given: Sequence[Field[Any, Any]], using: str) -> str:
     arrays = ", ".join(f"%s::{_type(field, using)}[]" for field in given)
-    return f"SELECT {', '.join(values)} FROM unnest({arrays}) AS given ({_named(given)})"  # noqa: S608 - the same
+    return f"SELECT {', '.join(values)} FROM unnest({arrays}) AS given ({_named(given)})"  # noqa: S608 - names of our own
 
 
 def _of_recipient(field: Field[Any, Any], given: str) -> str:
