@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.governor.crowd import ENVIRONMENT, ROOT
+from tests.governor.crowd import begin, running, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from robust_email.testing import ScriptedServer
+    from tests.governor.crowd import Process
 
 PROCESSES, THREADS = 4, 2
 SESSIONS = PROCESSES * THREADS
 """As many as may be under way at one moment."""
-
-Process = subprocess.Popen[str]
 
 
 @dataclass(frozen=True)
@@ -30,13 +27,6 @@ class Shop:
     processes: list[Process]
     relay: ScriptedServer
 
-    def say(self) -> None:
-        """Give the word to all: to begin, then to stop."""
-        for process in self.processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-
     def wait_for_more(self, mails: int) -> None:
         """Wait until so many more have been accepted."""
         before = len(self.relay.accepted)
@@ -44,7 +34,7 @@ class Shop:
 
     def stop(self) -> dict[str, str]:
         """Let all stop, and return what each says of each of its mails, by Message-ID."""
-        self.say()
+        say(self.processes)
         results: dict[str, str] = {}
         for process in self.processes:
             output, _ = process.communicate(timeout=30)
@@ -63,28 +53,9 @@ def shop(relay: ScriptedServer, **settings: Any) -> Iterator[Shop]:  # noqa: ANN
     tasks = [
         {"name": f"shop{number}", "threads": THREADS, "settings": {**place, **settings}} for number in range(PROCESSES)
     ]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.credentials.shop", json.dumps(task)],
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for task in tasks
-    ]
-    try:
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        running = Shop(processes, relay)
-        running.say()
-        yield running
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+    with running(*(("tests.credentials.shop", task) for task in tasks)) as processes:
+        begin(processes)
+        yield Shop(processes, relay)
 
 
 def each_accepted_once(results: dict[str, str], relay: ScriptedServer) -> bool:

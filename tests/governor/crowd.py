@@ -41,18 +41,25 @@ def program_of(task: dict[str, Any]) -> str:
 
 @contextmanager
 def workers(provider: Provider, store: str, *tasks: dict[str, Any]) -> Iterator[list[Process]]:
-    """Start a worker for each task on the store at this URL; those are killed that are still there at the end."""
+    """Run a worker for each task on the store at this URL."""
     place = {"host": provider.host, "port": provider.port, "store": store}
+    with running(*((program_of(task), {**place, **task}) for task in tasks)) as processes:
+        yield processes
+
+
+@contextmanager
+def running(*programs: tuple[str, dict[str, Any]]) -> Iterator[list[Process]]:
+    """Start each module with its task; those are killed that are still there at the end."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", program_of(task), json.dumps({**place, **task})],
+            [sys.executable, "-m", module, json.dumps(task)],
             cwd=ROOT,
             env=ENVIRONMENT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for task in tasks
+        for module, task in programs
     ]
     try:
         yield processes
@@ -67,6 +74,11 @@ def begin(processes: list[Process]) -> None:
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+    say(processes)
+
+
+def say(processes: list[Process]) -> None:
+    """Give the word to all."""
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
