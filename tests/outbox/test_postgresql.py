@@ -73,6 +73,12 @@ def mails() -> Iterator[EmailMessage]:
         yield EmailMessage(f"Nr {number} \u2713", "Hällo\n", "shop@example.org", to)
 
 
+def attempt_at(row: OutboxMessage, code: int = 250) -> dict[str, Any]:
+    """Return the columns of an attempt that came to an acceptance."""
+    blank = {field.attname: field.get_default() for field in SubmissionAttempt._meta.concrete_fields}
+    return {**blank, "message_id": row.pk, "disposition": "accepted", "code": code, "reply": f"{code} {row.pk}"}
+
+
 @pytest.fixture(params=["sensitive", "none"])
 def scrub(request: pytest.FixtureRequest, settings: Settings) -> str:
     """Remove no body, or those of sensitive mails."""
@@ -130,9 +136,7 @@ def test_unless_all_are_ours_nothing_changes(relay: ScriptedServer, foreign: str
     one, other, _ = claim.rows
     OutboxMessage.objects.filter(pk=(one if foreign == "the accepted" else other).pk).update(lease_token=uuid4())
     before = everything()
-    blank = {field.attname: field.get_default() for field in SubmissionAttempt._meta.concrete_fields}
-    attempt = {**blank, "message_id": one.pk, "disposition": "accepted", "code": 250}
-    assert not postgresql.settle(claim.token, {one.pk: attempt}, [], [other.pk], database())
+    assert not postgresql.settle(claim.token, {one.pk: attempt_at(one)}, [], [other.pk], database())
     assert everything() == before
 
 
@@ -150,11 +154,7 @@ def test_replies_that_differ_are_kept_apart(relay: ScriptedServer) -> None:
     for message in mails():
         outbox.enqueue(message)
     claim = claims.claim(3)
-    blank = {field.attname: field.get_default() for field in SubmissionAttempt._meta.concrete_fields}
-    attempts = {
-        row.pk: {**blank, "message_id": row.pk, "disposition": "accepted", "code": code, "reply": f"{code} {row.pk}"}
-        for row, code in zip(claim.rows, (250, 251, 250), strict=True)
-    }
+    attempts = {row.pk: attempt_at(row, code) for row, code in zip(claim.rows, (250, 251, 250), strict=True)}
     with CaptureQueriesContext(connections[database()]) as queries:
         assert postgresql.settle(claim.token, attempts, [], [], database())
     assert len(queries) == 1
